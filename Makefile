@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0
+# portwake: `make help` lists the targets.
+
+O	?= build
+V	?= 0
+CC	?= gcc
+CLANG	?= clang
+PREFIX	?= /usr/local
+# Debian keeps bpftool in /usr/sbin, which the PATH of a plain user lacks.
+BPFTOOL	?= $(or $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool),bpftool)
+ARCH	?= $(shell uname -m)
+
+ifeq ($(origin CC),default)
+CC	:= gcc
+endif
+Q	:= $(if $(filter 1,$(V)),,@)
+say	 = $(if $(filter 1,$(V)),:,printf '  %-8s %s\n') $(1) $(2)
+
+BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(ARCH)))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	    -Wpointer-arith -Wvla -Wwrite-strings -Wformat=2 -Wundef -Werror
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+CFLAGS	?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -iquote . -iquote $(O)
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),$(SANITIZERS))
+ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),$(SANITIZERS))
+LDLIBS	+= -lbpf -ljansson
+# pid, start time and the like are compared across the boundary: -mcpu=v3 has 32-bit compares and is known to
+# every kernel from 5.15 on.
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -iquote . -I vmlinux \
+	      -Wall -Wextra -Wno-unused-parameter -Werror
+
+SRCS	?= $(sort $(wildcard user/*.c))
+OBJS	:= $(SRCS:%.c=$(O)/%.o)
+LIB	:= $(O)/libportwake.a
+SKEL	:= $(O)/portwake.skel.h
+UNIT	:= $(patsubst %.c,$(O)/%,$(sort $(wildcard tests/unit/test_*.c)))
+E2E_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/e2e/*.c)))
+GOLDEN_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/golden/*.c)))
+E2E	:= $(if $(E2E_OBJS),$(O)/e2e)
+GOLDEN	:= $(if $(GOLDEN_OBJS),$(O)/golden)
+TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
+
+# The parts of `make check`, in this order; golden and e2e once their sources are there.
+PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint \
+	deps install uninstall clean help
+
+all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
+
+# A build with other flags or another compiler in the same place is a new build.
+FLAGS	:= $(CC) $(CLANG) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LDLIBS) $(BPF_CFLAGS)
+ifneq ($(filter-out clean help deps run check install-deps,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(strip $(file <$(O)/flags)),$(strip $(FLAGS)))
+$(shell mkdir -p $(O))
+$(file >$(O)/flags,$(FLAGS))
+endif
+endif
+$(O)/flags: ;
+
+$(O)/portwake.bpf.o: bpf/portwake.bpf.c $(O)/flags
+	@$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $<
+
+$(SKEL): $(O)/portwake.bpf.o
+	@$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name portwake_bpf >$@
+
+$(O)/%.o: %.c $(O)/flags | $(SKEL)
+	@$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The table of ports is part of the program: .incbin, which no compiler reports as a dependency.
+$(O)/user/annotate.o: data/ports.tsv
+
+$(LIB): $(filter-out $(O)/user/main.o,$(OBJS))
+	@$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(O)/portwake: $(OBJS)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJS) $(LDLIBS)
+
+tests: $(UNIT) $(GOLDEN) $(E2E)		## build every test program
+
+# A static function that nobody calls is a test left out of its table.
+$(O)/tests/%.o: ALL_CFLAGS += -Werror=unused-function
+
+$(O)/tests/unit/%: $(O)/tests/unit/%.o $(LIB)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIB) -lcmocka $(LDLIBS) -lm
+
+$(O)/golden: $(GOLDEN_OBJS) $(LIB)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(GOLDEN_OBJS) $(LIB) -lcmocka $(LDLIBS)
+
+$(O)/e2e: $(E2E_OBJS)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pthread -o $@ $^ -lcmocka -ljansson
+
+run: 					## install what a build needs, build, trace live (as root; ARGS='--json')
+	$(Q)scripts/install-deps build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)scripts/give-back $(O)
+	$(Q)$(O)/portwake live $(ARGS)
+
+check:					## install what tests need, build, run every test (as root)
+	$(Q)scripts/install-deps check
+	$(Q)$(MAKE) --no-print-directory -j"$$(nproc)" all tests
+	$(Q)MAKE='$(MAKE)' scripts/check $(O) $(PARTS); status=$$?; scripts/give-back $(O); exit $$status
+
+check-layers:				## hold the order of the modules (scripts/check-layers)
+	$(Q)scripts/run-tests layers -- scripts/check-layers
+
+check-unit: $(UNIT)			## unit tests
+	$(Q)scripts/run-tests unit -- $(UNIT)
+
+check-golden: all $(GOLDEN)		## golden outputs (UPDATE=1 writes them anew)
+	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests golden -- $(GOLDEN)
+
+check-e2e: all $(E2E)			## end to end, on this kernel (as root)
+	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- $(E2E)
+
+check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan and UBSan
+	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=1 -j"$$(nproc)" all tests
+	$(Q)LABEL=asan- $(MAKE) --no-print-directory O=$(O)/asan SANITIZE=1 check-unit $(if $(GOLDEN),check-golden)
+	$(Q)$(if $(E2E),PORTWAKE=$(abspath $(O)/asan/portwake) E2E_SLOW=3 LABEL=asan- scripts/run-tests e2e -- $(E2E))
+
+check-lint: 				## clang-tidy and cppcheck
+	$(Q)MAKE='$(MAKE)' scripts/run-tests lint -- scripts/lint $(O)
+
+$(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | $(SKEL)
+	@$(call say,TIDY,$<)
+	@mkdir -p $(@D)
+	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS) -std=gnu11 >$@.log 2>&1 || { cat $@.log; exit 1; }
+	$(Q)mv $@.log $@
+
+lint-tidy: $(TIDY)
+
+install: all				## install the program (PREFIX=/usr/local, DESTDIR=)
+	$(Q)install -D -m 755 $(O)/portwake $(DESTDIR)$(PREFIX)/sbin/portwake
+
+uninstall:				## remove it again
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/sbin/portwake
+
+clean:					## remove $(O)
+	$(Q)rm -rf $(O)
+
+help:					## this list
+	@awk -F '\t+## ' '/^[a-z][a-z0-9-]*:.*\t## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+-include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(UNIT:=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)

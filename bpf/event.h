@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The wire between the kernel side and the user side: records, settings,
+ * counters. Both include it; nothing else crosses. Fixed-width fields, padding
+ * written out, integers in host order, addresses in network order.
+ *
+ * A record is a statement about one socket at one time, not an event: the
+ * tracker settles what is news. Saying a thing twice changes nothing.
+ */
+#ifndef PORTWAKE_BPF_EVENT_H
+#define PORTWAKE_BPF_EVENT_H
+
+#ifndef VMLINUX_H
+#include <linux/types.h>
+#endif
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+enum pw_kind {
+	PW_NONE,
+	PW_SOCK,	/* struct pw_sock: the socket holds a port */
+	PW_FREE,	/* struct pw_free: it holds none, or only stopped listening (PW_F_HELD) */
+	PW_CLOSE,	/* struct pw_close: its last descriptor is closed */
+	PW_TW_START,	/* struct pw_tw: its port went over to a TIME_WAIT */
+	PW_TW_END,	/* struct pw_tw: that TIME_WAIT expired */
+	PW_PROCESS,	/* struct pw_process: first allocation of a process since its exec */
+	PW_KIND_END
+};
+
+/* How a socket came to its port. */
+enum pw_how {
+	PW_HOW_NONE,
+	PW_HOW_BIND,
+	PW_HOW_CONNECT,
+	PW_HOW_SEND,
+	PW_HOW_LISTEN,
+	PW_HOW_END
+};
+
+enum pw_flag {
+	PW_F_EPHEMERAL = 1,	/* the kernel chose the number */
+	PW_F_EPHEMERAL_UNKNOWN = 2,
+	PW_F_KERNEL = 4,	/* a kernel socket: no process owns it */
+	PW_F_LATE = 8,		/* seen now, happened at an unknown time before */
+	PW_F_HELD = 16,		/* the socket itself still holds its port */
+	PW_F_UPDATE = 32,	/* adds to a known lifetime, begins none */
+	PW_F_LOCKED = 64,	/* SOCK_BINDPORT_LOCK: the port stays through a disconnect */
+	PW_F_ROW = 128,		/* a row of an iterator, not of a live hook */
+};
+
+/* 24 bytes at the head of every record. */
+struct pw_head {
+	__u16 kind;
+	__u16 size;		/* of the whole record */
+	__u16 port;		/* local port */
+	__u8 flags;		/* enum pw_flag */
+	__u8 state;		/* kernel's TCP_* state; of PW_FREE the state left */
+	__u64 time;		/* ns, CLOCK_BOOTTIME */
+	__u64 cookie;		/* socket cookie; 0 in PW_PROCESS */
+};
+
+#define PW_COMM 16
+
+struct pw_sock {
+	struct pw_head head;
+	__u64 sk;		/* kernel address of the sock or timewait sock, for struct pw_look */
+	__u64 bucket;		/* rows: the bind bucket, shared by a listener and what it accepted */
+	__u64 start;		/* owner's start, ns CLOCK_BOOTTIME; task_struct.start_boottime */
+	__u64 cgroup;		/* cgroup v2 id of the owner */
+	__u32 pid;		/* thread group id; 0: not known */
+	__u32 uid;
+	__u32 exec_id;		/* task_struct.self_exec_id, tells execs of one pid apart */
+	__u32 netns;		/* inode number */
+	__u16 remote_port;
+	__u8 proto;		/* IPPROTO_TCP, _UDP, _UDPLITE */
+	__u8 family;		/* AF_INET, AF_INET6 */
+	__u8 how;		/* enum pw_how */
+	__u8 pad[3];
+	__u8 addr[16];		/* local; IPv4 in the first four bytes */
+	__u8 remote[16];
+	char comm[PW_COMM];	/* of the thread group's leader */
+};
+
+struct pw_free {
+	struct pw_head head;
+	__u32 error;		/* sk_err then, positive errno */
+	__u32 pad;
+};
+
+struct pw_close {
+	struct pw_head head;
+	__u32 pid;
+	__u32 pad;
+	char comm[PW_COMM];
+};
+
+struct pw_tw {
+	struct pw_head head;
+	__u64 tw;		/* kernel address of the inet_timewait_sock */
+};
+
+#define PW_PATH 512
+#define PW_NAME_MAX 256
+
+struct pw_process {
+	struct pw_head head;
+	__u64 start;
+	__u32 pid;
+	__u32 exec_id;
+	__u32 path_at;		/* the executable's path is path[path_at .. PW_PATH - 2]; PW_PATH: not known */
+	__u32 pad;
+	char path[PW_PATH + PW_NAME_MAX];
+};
+
+/* What was lost, by reason; one counter of each per CPU. */
+enum pw_lost {
+	PW_LOST_RING,		/* records that found the ring full */
+	PW_LOST_RING_ALLOC,	/* those of them that may have been an allocation */
+	PW_LOST_MAP,		/* notes that found their map full */
+	PW_LOST_END
+};
+
+/* A question to the kernel side: does this object, still the same one, hold its port? */
+struct pw_look {
+	__u64 sk;
+	__u64 cookie;
+	__u16 port;
+	__u8 proto;
+	__u8 tw;		/* sk is an inet_timewait_sock */
+	__u8 held;		/* the answer */
+	__u8 pad[3];
+};
+
+#define PW_LOOKS 256
+#define PW_FILTER 8
+
+struct pw_settings {
+	__u64 tw_handler;	/* address of tw_timer_handler(); 0: not known */
+	__u64 cgroup;		/* only owners in this cgroup v2 or below; 0: any */
+	__u32 wake_bytes;	/* wake the reader when so much is unread */
+	__u32 netns_count;
+	__u32 netns[PW_FILTER];
+	__u32 pid_count;
+	__u32 pid[PW_FILTER];
+	__u32 ancestor;		/* only owners that descend from this process; 0: any */
+	__u32 by_port;		/* pw_ports[] is in force */
+	__u32 protos;		/* enum pw_proto mask; 0: any */
+	char comm[PW_COMM];	/* only owners of this name; empty: any */
+};
+
+enum pw_proto {
+	PW_PROTO_TCP = 1,
+	PW_PROTO_UDP = 2,
+	PW_PROTO_UDPLITE = 4,
+};
+
+#pragma GCC diagnostic pop
+
+#endif

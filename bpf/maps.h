@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Every map, table and setting of the kernel side. */
+#ifndef PORTWAKE_BPF_MAPS_H
+#define PORTWAKE_BPF_MAPS_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "bpf/event.h"
+
+const volatile struct pw_settings settings = {};
+const volatile __u8 wanted_ports[8192] = {};	/* bit N: local port N is wanted; if settings.by_port */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PW_LOST_END);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* Processes whose PW_PROCESS record is out. Forgetting one only says it twice. */
+struct seen {
+	__u64 start;
+	__u64 exec_id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct seen);
+} seen SEC(".maps");
+
+/*
+ * Notes that live for the length of a system call or save a repetition. They
+ * are tables indexed by a hash, without chains: two users of one slot overwrite
+ * each other, and what is lost by that is said twice or seen late, never wrongly.
+ */
+#define SAID_SLOTS 65536
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SAID_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);		/* cookie << 16 | port last said of an unconnected UDP socket */
+} said SEC(".maps");
+
+#define ASKED_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ASKED_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);		/* sock << 16 | port that bind() asks for, from bind to post_bind */
+} asked SEC(".maps");
+
+struct armed {
+	__u64 sk;			/* UDP socket in connect(), whose port is not there yet */
+	__u64 cookie;
+	__u32 tid;
+	__u16 remote_port;
+	__u8 family;
+	__u8 pad;
+	__u8 remote[16];
+};
+
+#define ARMED_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ARMED_SLOTS);
+	__type(key, __u32);
+	__type(value, struct armed);
+} armed SEC(".maps");
+
+struct pw_look looks[PW_LOOKS] = {};
+__u32 look_count = 0;
+
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The kernel side: one object, one skeleton. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "bpf/probe_cgroup.h"
+#include "bpf/probe_tracepoint.h"
+#include "bpf/probe_iter.h"
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The base rung in process context: cgroup and sockops hooks. They run in the
+ * task that makes the system call, and are never skipped. Each lets everything
+ * pass: a cgroup program answers 1, sockops -1.
+ */
+#ifndef PORTWAKE_BPF_PROBE_CGROUP_H
+#define PORTWAKE_BPF_PROBE_CGROUP_H
+
+#include "bpf/record.h"
+
+/* ---- bind: the number asked for before, the number taken after ---- */
+
+static __always_inline int on_bind(struct bpf_sock_addr *ctx)
+{
+	note_asked(plain_sock(ctx->sk), bpf_ntohs((__u16)ctx->user_port));
+	return 1;
+}
+
+SEC("?cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	return on_bind(ctx);
+}
+
+SEC("?cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	return on_bind(ctx);
+}
+
+static __always_inline int on_post_bind(struct bpf_sock *ctx)
+{
+	struct look look = {};
+
+	if (ctx->type == SOCK_RAW)
+		return 1;
+	look_at(&look, plain_sock(ctx), ctx->protocol, PW_HOW_BIND);
+	take_asked(&look);
+	observe(ctx, &look);
+	return 1;
+}
+
+SEC("?cgroup/post_bind4")
+int post_bind4(struct bpf_sock *ctx)
+{
+	return on_post_bind(ctx);
+}
+
+SEC("?cgroup/post_bind6")
+int post_bind6(struct bpf_sock *ctx)
+{
+	return on_post_bind(ctx);
+}
+
+/* ---- connect of a datagram socket: arms the route look-up that follows the autobind ---- */
+
+static __always_inline void remote_of(struct look *look, struct bpf_sock_addr *ctx, bool v6)
+{
+	look->family = v6 ? AF_INET6 : AF_INET;
+	look->remote_port = bpf_ntohs((__u16)ctx->user_port);
+	if (v6) {
+		__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+
+		__builtin_memcpy(look->remote, words, 16);
+	} else {
+		__u32 word = ctx->user_ip4;
+
+		__builtin_memcpy(look->remote, &word, 4);
+	}
+}
+
+/* The remote end of an IPv6 socket that speaks to an IPv4 address, in the form that the socket itself would have. */
+static __always_inline void map_remote(struct look *look)
+{
+	const struct sock *sk = look->sk;
+
+	if (look->family != AF_INET || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_INET6)
+		return;
+	__builtin_memcpy(look->remote + 12, look->remote, 4);
+	__builtin_memset(look->remote, 0, 10);
+	look->remote[10] = look->remote[11] = 0xff;
+}
+
+static __always_inline void arm(const struct look *look)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	if (!slot)
+		return;
+	slot->sk = (__u64)look->sk;
+	slot->cookie = look->cookie;
+	slot->remote_port = look->remote_port;
+	slot->family = look->family;
+	__builtin_memcpy(slot->remote, look->remote, 16);
+	slot->tid = tid;
+}
+
+static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct sock *sk = plain_sock(ctx->sk);
+	struct look look = {};
+	__u64 before;
+
+	if (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP || ctx->type == SOCK_RAW)
+		return 1;
+	look_at(&look, sk, ctx->protocol, PW_HOW_CONNECT);
+	remote_of(&look, ctx, v6);
+	map_remote(&look);
+	if (look.port) {
+		look.flags |= PW_F_UPDATE;
+		observe(ctx, &look);
+		return 1;
+	}
+	before = read_cookie(sk);
+	if (before)
+		record_free(sk, before, 0, BPF_CORE_READ(sk, __sk_common.skc_state), PW_F_LATE);
+	if (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task()))
+		return 1;
+	look.cookie = bpf_get_socket_cookie(ctx);
+	arm(&look);
+	return 1;
+}
+
+SEC("?cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return on_connect(ctx, false);
+}
+
+SEC("?cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	return on_connect(ctx, true);
+}
+
+/* ---- each unconnected datagram: the one hook at a data path's rate, so it notes what it said ---- */
+
+static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct look look = {};
+	struct sock *sk = plain_sock(ctx->sk);
+	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
+
+	if (already_said(read_cookie(sk), port))
+		return 1;
+	look_at(&look, sk, ctx->protocol, PW_HOW_SEND);
+	remote_of(&look, ctx, v6);
+	map_remote(&look);
+	if (observe(ctx, &look))
+		note_said(look.cookie, look.port);
+	return 1;
+}
+
+SEC("?cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return on_sendmsg(ctx, false);
+}
+
+SEC("?cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return on_sendmsg(ctx, true);
+}
+
+/* ---- TCP connect and listen ---- */
+
+SEC("?sockops")
+int sockops(struct bpf_sock_ops *ctx)
+{
+	struct look look = {};
+	__u32 op = ctx->op;
+	struct bpf_sock *sk;
+
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+		return 1;
+	sk = ctx->sk;
+	if (!sk)
+		return 1;
+	look_at(&look, plain_sock(sk), IPPROTO_TCP,
+		op == BPF_SOCK_OPS_TCP_LISTEN_CB ? PW_HOW_LISTEN : PW_HOW_CONNECT);
+	observe(ctx, &look);
+	return 1;
+}
+
+/* ---- the last descriptor is gone ---- */
+
+SEC("?cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	struct look look = {};
+	struct sock *sk = plain_sock(ctx);
+	__u16 proto = ctx->protocol;
+	__u64 cookie;
+
+	if (ctx->type == SOCK_RAW)
+		return 1;
+	if (proto == IPPROTO_MPTCP) {
+		sk = port_holder(sk, proto);
+		proto = IPPROTO_TCP;
+	}
+	if (!sk || !wanted_proto(proto))
+		return 1;
+	cookie = read_cookie(sk);
+	if (!cookie) {
+		if (proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED)
+			return 1;
+		look_at(&look, sk, proto, PW_HOW_NONE);
+		if (!look.port || !late_port(sk, proto) || by_owner())
+			return 1;
+		look.flags |= PW_F_LATE;
+		if (!observe(ctx, &look))
+			return 1;
+		cookie = look.cookie;
+	}
+	record_close(sk, cookie, proto, read_held(sk, proto));
+	return 1;
+}
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Two more places to look: the iterators of the snapshot, whose rows are
+ * struct pw_sock written to their file instead of the ring, and the look at
+ * single objects by address.
+ */
+#ifndef PORTWAKE_BPF_PROBE_ITER_H
+#define PORTWAKE_BPF_PROBE_ITER_H
+
+#include <bpf/bpf_tracing.h>
+#include "bpf/record.h"
+
+/* False where the filters pass the socket by. */
+static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
+{
+	row->head.kind = PW_SOCK;
+	row->head.size = sizeof(*row);
+	row->head.time = bpf_ktime_get_boot_ns();
+	if (!look->port || !wanted_socket(look->sk, look->proto, look->port))
+		return false;
+	look->flags |= PW_F_ROW;
+	if (is_kernel_socket(look->sk, look->proto))
+		look->flags |= PW_F_KERNEL;
+	fill_socket(row, look);
+	if (look->proto == IPPROTO_TCP)
+		row->bucket = read_bucket(look->sk);
+	return true;
+}
+
+SEC("?iter/task_file")
+int iter_task_file(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct pw_sock row = {};
+	struct look look = {};
+	struct socket *socket;
+	struct sock *sk;
+	__u16 proto;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
+		return 0;
+	proto = BPF_CORE_READ(sk, sk_protocol);
+	sk = port_holder(sk, proto);
+	if (proto == IPPROTO_MPTCP)
+		proto = IPPROTO_TCP;
+	if (!sk || !wanted_proto(proto))
+		return 0;
+	look_at(&look, sk, proto, PW_HOW_NONE);
+	if (!wanted_owner(task) || !fill_row(&row, &look))
+		return 0;
+	row.head.cookie = read_cookie(sk);
+	if (!row.head.cookie && socket->sk)
+		row.head.cookie = bpf_get_socket_cookie(socket->sk);
+	fill_owner(&row, task);
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	return 0;
+}
+
+static __always_inline void fill_time_wait(struct pw_sock *row, const struct inet_timewait_sock *tw)
+{
+	__u16 family = BPF_CORE_READ(tw, __tw_common.skc_family);
+
+	row->head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
+	row->head.state = TCP_TIME_WAIT;
+	row->head.flags = PW_F_ROW;
+	row->sk = (__u64)tw;
+	row->bucket = (__u64)BPF_CORE_READ(tw, tw_tb);
+	row->netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);
+	row->proto = IPPROTO_TCP;
+	row->family = family;
+	row->remote_port = bpf_ntohs(BPF_CORE_READ(tw, __tw_common.skc_dport));
+	if (family == AF_INET6) {
+		bpf_probe_read_kernel(row->addr, 16, &tw->__tw_common.skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(row->remote, 16, &tw->__tw_common.skc_v6_daddr);
+	} else {
+		bpf_probe_read_kernel(row->addr, 4, &tw->__tw_common.skc_rcv_saddr);
+		bpf_probe_read_kernel(row->remote, 4, &tw->__tw_common.skc_daddr);
+	}
+}
+
+SEC("?iter/tcp")
+int iter_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct pw_sock row = {};
+	struct look look = {};
+	__u8 state;
+
+	if (!common || by_owner())
+		return 0;
+	state = common->skc_state;
+	if (state == TCP_NEW_SYN_RECV)
+		return 0;
+	if (state == TCP_TIME_WAIT) {
+		row.head.kind = PW_SOCK;
+		row.head.size = sizeof(row);
+		row.head.time = bpf_ktime_get_boot_ns();
+		fill_time_wait(&row, (void *)common);
+		if (!wanted_proto(IPPROTO_TCP) || !wanted_port(row.head.port) || !wanted_netns(row.netns))
+			return 0;
+	} else {
+		look_at(&look, (struct sock *)common, IPPROTO_TCP, PW_HOW_NONE);
+		if (!fill_row(&row, &look))
+			return 0;
+	}
+	row.head.cookie = bpf_get_socket_cookie(common);
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	return 0;
+}
+
+SEC("?iter/udp")
+int iter_udp(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *udp = ctx->udp_sk;
+	struct pw_sock row = {};
+	struct look look = {};
+
+	if (!udp || by_owner())
+		return 0;
+	look_at(&look, (struct sock *)udp, BPF_CORE_READ((struct sock *)udp, sk_protocol), PW_HOW_NONE);
+	if (!fill_row(&row, &look))
+		return 0;
+	row.head.cookie = bpf_get_socket_cookie(udp);
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	return 0;
+}
+
+static __always_inline bool still_held(const struct pw_look *look)
+{
+	const struct inet_timewait_sock *tw = (void *)look->sk;
+	const struct sock *sk = (void *)look->sk;
+
+	if (read_cookie(sk) != look->cookie || BPF_CORE_READ(sk, __sk_common.skc_num) != look->port)
+		return false;
+	if (look->tw)
+		return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT && BPF_CORE_READ(tw, tw_tb);
+	return read_held(sk, look->proto) != 0;
+}
+
+/*
+ * Freed memory does not deceive it: an object gives its port back before it is
+ * freed (inet_num, icsk_bind_hash, tw_tb are cleared), and another one at its
+ * address has another cookie.
+ */
+SEC("?syscall")
+int look_again(void *ctx)
+{
+	(void)ctx;
+	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++)
+		looks[i].held = still_held(&looks[i]);
+	return 0;
+}
+
+#endif

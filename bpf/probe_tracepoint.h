@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The base rung beyond process context: BTF tracepoints. They are skipped when
+ * one nests in itself on a CPU (bpf_prog_info.recursion_misses, which user
+ * space watches), so each leaves early when the state is not its own.
+ */
+#ifndef PORTWAKE_BPF_PROBE_TRACEPOINT_H
+#define PORTWAKE_BPF_PROBE_TRACEPOINT_H
+
+#include <bpf/bpf_tracing.h>
+#include "bpf/record.h"
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, const struct sock *sk, const int left, const int entered)
+{
+	if (entered == TCP_CLOSE)
+		observe_tcp_close(sk, left);
+	return 0;
+}
+
+/* What was asked for by number, or never connected, is given back just after this. */
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(destroy_sock, struct sock *sk)
+{
+	__u64 cookie = read_cookie(sk);
+
+	if (cookie && read_bucket(sk))
+		record_free(sk, cookie, read_held(sk, IPPROTO_TCP), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+	return 0;
+}
+
+/* udp_abort() (SOCK_DESTROY) reports its error just before it gives the port back. */
+SEC("?tp_btf/inet_sk_error_report")
+int BPF_PROG(error_report, const struct sock *sk)
+{
+	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
+	__u64 cookie = read_cookie(sk);
+
+	if (!cookie || (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE))
+		return 0;
+	if (BPF_CORE_READ(sk, sk_err) == ECONNABORTED && !read_locked(sk))
+		record_free(sk, cookie, read_held(sk, proto), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+	return 0;
+}
+
+SEC("?tp_btf/timer_expire_entry")
+int BPF_PROG(timer_expire, struct timer_list *timer)
+{
+	struct inet_timewait_sock *tw;
+	__u64 cookie;
+
+	if ((__u64)BPF_CORE_READ(timer, function) != settings.tw_handler)
+		return 0;
+	tw = (void *)timer - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
+	cookie = BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
+	if (cookie)
+		record_tw(PW_TW_END, tw, cookie, 0);
+	return 0;
+}
+
+/* ---- route look-ups, for the datagram socket that this task is connecting ---- */
+
+static __always_inline int on_route(void *ctx)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+	struct look look = {};
+	struct sock *sk;
+
+	(void)ctx;
+	if (!slot || slot->tid != tid || !tid)
+		return 0;
+	sk = (struct sock *)slot->sk;
+	look_at(&look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	if (!look.port)
+		return 0;
+	slot->tid = 0;
+	look.remote_port = slot->remote_port;
+	look.family = slot->family;
+	__builtin_memcpy(look.remote, slot->remote, 16);
+	look.cookie = slot->cookie;
+	if (admit(&look, current_task()))
+		record_sock(&look, !(look.flags & PW_F_KERNEL));
+	return 0;
+}
+
+SEC("?tp_btf/fib_table_lookup")
+int BPF_PROG(route4)
+{
+	return on_route(ctx);
+}
+
+SEC("?tp_btf/fib6_table_lookup")
+int BPF_PROG(route6)
+{
+	return on_route(ctx);
+}
+
+#endif

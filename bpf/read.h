@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Kernel objects to plain values. Nothing here writes a map or the ring. */
+#ifndef PORTWAKE_BPF_READ_H
+#define PORTWAKE_BPF_READ_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include "bpf/event.h"
+#include "bpf/flavors.h"
+
+/* A context's typed pointer as a plain one: the verifier refuses offsets on PTR_TO_SOCKET. */
+static __always_inline struct sock *plain_sock(void *typed)
+{
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &typed);
+	return (struct sock *)address;
+}
+
+static __always_inline __u64 read_cookie(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+}
+
+static __always_inline __u32 read_netns(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline bool read_locked(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+}
+
+static __always_inline __u64 read_bucket(const struct sock *sk)
+{
+	return (__u64)BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_bind_hash);
+}
+
+/* The port that a socket holds now, 0 if none. For TCP inet_num is set early and inet_sport stays stale: the bucket decides. */
+static __always_inline __u16 read_held(const struct sock *sk, __u16 proto)
+{
+	if (proto == IPPROTO_TCP && !read_bucket(sk))
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_num);
+}
+
+/* The port it had last, also when it was given back. */
+static __always_inline __u16 read_stale_port(const struct sock *sk)
+{
+	return bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+}
+
+/* The subflow that holds the port of an MPTCP socket; others are themselves. */
+static __always_inline struct sock *port_holder(struct sock *sk, __u16 proto)
+{
+	if (proto != IPPROTO_MPTCP)
+		return sk;
+	if (!bpf_core_field_exists(struct mptcp_sock, first))
+		return NULL;
+	return BPF_CORE_READ((struct mptcp_sock *)sk, first);
+}
+
+static __always_inline bool is_mptcp_subflow(const struct sock *sk, __u16 proto)
+{
+	if (proto != IPPROTO_TCP || !bpf_core_field_exists(struct tcp_sock, is_mptcp))
+		return false;
+	return BPF_CORE_READ((const struct tcp_sock *)sk, is_mptcp);
+}
+
+static __always_inline bool is_kernel_thread(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, flags) & PF_KTHREAD;
+}
+
+/* A socket that no process owns. A first MPTCP subflow is the kernel's too, but acts for the process at hand. */
+static __always_inline bool is_kernel_socket(const struct sock *sk, __u16 proto)
+{
+	if (!BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
+		return false;
+	return !is_mptcp_subflow(sk, proto);
+}
+
+static __always_inline __u64 read_cgroup_id(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+#define CGROUP_DEPTH 24
+static __always_inline bool in_cgroup(struct task_struct *task, __u64 wanted)
+{
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+
+	for (int i = 0; i < CGROUP_DEPTH && cgroup; i++) {
+		if (BPF_CORE_READ(cgroup, kn, id) == wanted)
+			return true;
+		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent, cgroup);
+	}
+	return false;
+}
+
+#define FAMILY_DEPTH 64
+static __always_inline bool descends_from(struct task_struct *task, __u32 ancestor)
+{
+	task = BPF_CORE_READ(task, group_leader);
+	for (int i = 0; i < FAMILY_DEPTH; i++) {
+		struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+
+		if (!parent || parent == task)
+			return false;
+		parent = BPF_CORE_READ(parent, group_leader);
+		if ((__u32)BPF_CORE_READ(parent, tgid) == ancestor)
+			return true;
+		task = parent;
+	}
+	return false;
+}
+
+#define CHAIN_DEPTH 64
+
+/*
+ * The TIME_WAIT that took over from a socket, NULL if there is none.
+ * tcp_time_wait() copies the cookie and links the timewait sock into the
+ * established hash, under the socket's own hash, before tcp_done() gives up
+ * the socket: so inside that tcp_done() it is found in the same chain.
+ */
+static __always_inline struct inet_timewait_sock *find_time_wait(const struct sock *sk, __u64 cookie)
+{
+	struct inet_hashinfo *table = BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.tcp_death_row.hashinfo);
+	unsigned int slot = BPF_CORE_READ(sk, __sk_common.skc_hash) & BPF_CORE_READ(table, ehash_mask);
+	struct inet_ehash_bucket *chain = BPF_CORE_READ(table, ehash);
+	__u64 node = 0;
+
+	chain = (void *)chain + (__u64)slot * bpf_core_type_size(struct inet_ehash_bucket);
+	node = (__u64)BPF_CORE_READ(chain, chain.first);
+	for (int i = 0; i < CHAIN_DEPTH && node && !(node & 1); i++) {
+		struct sock_common *at =
+			(void *)node - bpf_core_field_offset(struct sock_common, skc_nulls_node);
+
+		if ((__u64)BPF_CORE_READ(at, skc_cookie.counter) == cookie &&
+		    BPF_CORE_READ(at, skc_state) == TCP_TIME_WAIT)
+			return (struct inet_timewait_sock *)at;
+		node = (__u64)BPF_CORE_READ((struct hlist_nulls_node *)node, next);
+	}
+	return NULL;
+}
+
+#define PATH_DEPTH 32
+#define hide_range(var) asm volatile("" : "+r"(var))
+
+/*
+ * Writes the executable's path, from its root, so that it ends at
+ * path[PW_PATH - 1]; returns where it begins, PW_PATH if there is none or it
+ * does not fit. path has PW_NAME_MAX bytes to spare: the verifier adds the
+ * greatest offset to the greatest length.
+ */
+static __always_inline __u32 read_exe(struct task_struct *task, char *path)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
+	struct mount *mount = (void *)BPF_CORE_READ(exe, f_path.mnt) - bpf_core_field_offset(struct mount, mnt);
+	__u32 at = PW_PATH - 1;
+
+	if (!exe)
+		return PW_PATH;
+	for (int i = 0; i < PATH_DEPTH; i++) {
+		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		__u32 length;
+
+		if (dentry == root || dentry == parent) {
+			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+
+			if (above == mount || dentry != root)
+				return at;
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+			continue;
+		}
+		length = BPF_CORE_READ(dentry, d_name.len);
+		if (length >= PW_NAME_MAX || length + 1 > at)
+			return PW_PATH;
+		at -= length;
+		hide_range(at);
+		hide_range(length);
+		at &= PW_PATH - 1;
+		length &= PW_NAME_MAX - 1;
+		bpf_probe_read_kernel(path + at, length, BPF_CORE_READ(dentry, d_name.name));
+		at = (at - 1) & (PW_PATH - 1);
+		hide_range(at);
+		at &= PW_PATH - 1;
+		path[at] = '/';
+		dentry = parent;
+	}
+	return PW_PATH;
+}
+
+#endif

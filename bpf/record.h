@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * observe() and the records: compare, filter, reserve, fill, submit or count.
+ * A probe hands over what it looked at; all policy is here.
+ *
+ * The socket cookie is the note: observe() has the kernel make one only for a
+ * socket that passed the filters. A socket without a cookie was never spoken
+ * of, so the hooks that see every socket end (accepted ones above all) pass it
+ * by at the price of one load.
+ */
+#ifndef PORTWAKE_BPF_RECORD_H
+#define PORTWAKE_BPF_RECORD_H
+
+#include "bpf/maps.h"
+#include "bpf/read.h"
+
+/* What a probe looks at, and what it knows better than the socket. */
+struct look {
+	struct sock *sk;
+	__u64 cookie;
+	__u8 remote[16] __attribute__((aligned(8)));
+	__u16 proto;
+	__u16 port;
+	__u16 remote_port;
+	__u8 how;
+	__u8 flags;
+	__u8 family;		/* of remote[]; 0: read it from the socket */
+};
+
+static __always_inline void count_lost(__u32 reason)
+{
+	__u64 *count = bpf_map_lookup_elem(&lost, &reason);
+
+	if (count)
+		(*count)++;
+}
+
+/* The one reserve of the kernel side. Its time is read first: a record is never older than it says. */
+static __always_inline void *reserve(__u16 kind, __u64 size)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct pw_head *head = bpf_ringbuf_reserve(&ring, size, 0);
+
+	if (!head) {
+		count_lost(PW_LOST_RING);
+		if (kind == PW_SOCK)
+			count_lost(PW_LOST_RING_ALLOC);
+		return NULL;
+	}
+	__builtin_memset(head, 0, sizeof(*head));
+	head->kind = kind;
+	head->size = size;
+	head->time = now;
+	return head;
+}
+
+/* No wake-up an event: the reader comes by timer, and is called when much has gathered. */
+static __always_inline void submit(void *record)
+{
+	bool call = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+
+	bpf_ringbuf_submit(record, call ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline bool wanted_proto(__u16 proto)
+{
+	__u32 bit = proto == IPPROTO_TCP ? PW_PROTO_TCP : proto == IPPROTO_UDP ? PW_PROTO_UDP : PW_PROTO_UDPLITE;
+
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE)
+		return false;
+	return !settings.protos || (settings.protos & bit);
+}
+
+static __always_inline bool wanted_netns(__u32 netns)
+{
+	if (!settings.netns_count)
+		return true;
+	for (__u32 i = 0; i < PW_FILTER; i++)
+		if (i < settings.netns_count && settings.netns[i] == netns)
+			return true;
+	return false;
+}
+
+static __always_inline bool wanted_port(__u16 port)
+{
+	return !settings.by_port || (wanted_ports[port >> 3] & (1 << (port & 7)));
+}
+
+static __always_inline bool wanted_socket(const struct sock *sk, __u16 proto, __u16 port)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	return wanted_proto(proto) && wanted_port(port) && wanted_netns(read_netns(sk));
+}
+
+static __always_inline bool by_owner(void)
+{
+	return settings.pid_count || settings.comm[0] || settings.cgroup || settings.ancestor;
+}
+
+static __always_inline bool wanted_pid(__u32 pid)
+{
+	if (!settings.pid_count)
+		return true;
+	for (__u32 i = 0; i < PW_FILTER; i++)
+		if (i < settings.pid_count && settings.pid[i] == pid)
+			return true;
+	return false;
+}
+
+static __always_inline bool wanted_comm(struct task_struct *task)
+{
+	char comm[PW_COMM] = {};
+
+	if (!settings.comm[0])
+		return true;
+	bpf_probe_read_kernel_str(comm, sizeof(comm), BPF_CORE_READ(task, group_leader, comm));
+	for (int i = 0; i < PW_COMM; i++) {
+		if (comm[i] != settings.comm[i])
+			return false;
+		if (!comm[i])
+			break;
+	}
+	return true;
+}
+
+static __always_inline bool wanted_owner(struct task_struct *task)
+{
+	if (!by_owner())
+		return true;
+	if (!wanted_pid(BPF_CORE_READ(task, tgid)) || !wanted_comm(task))
+		return false;
+	if (settings.cgroup && !in_cgroup(task, settings.cgroup))
+		return false;
+	return !settings.ancestor || descends_from(task, settings.ancestor);
+}
+
+static __always_inline struct task_struct *current_task(void)
+{
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+/* Once a process, at its first allocation since its exec: what is gone when a short process is. */
+static __always_inline void record_process(struct task_struct *task, __u32 pid, __u64 start, __u64 exec_id)
+{
+	struct seen now = { .start = start, .exec_id = exec_id };
+	struct seen *before = bpf_map_lookup_elem(&seen, &pid);
+	struct pw_process *process;
+
+	if (before && before->start == start && before->exec_id == exec_id)
+		return;
+	process = reserve(PW_PROCESS, sizeof(*process));
+	if (!process)
+		return;
+	process->start = start;
+	process->pid = pid;
+	process->exec_id = exec_id;
+	process->pad = 0;
+	process->path_at = read_exe(task, process->path);
+	submit(process);
+	if (bpf_map_update_elem(&seen, &pid, &now, BPF_ANY))
+		count_lost(PW_LOST_MAP);
+}
+
+static __always_inline void fill_owner(struct pw_sock *record, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	record->pid = BPF_CORE_READ(task, tgid);
+	record->start = BPF_CORE_READ(leader, start_boottime);
+	record->exec_id = BPF_CORE_READ(task, self_exec_id);
+	record->uid = BPF_CORE_READ(task, cred, uid.val);
+	record->cgroup = read_cgroup_id(task);
+	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), &leader->comm);
+}
+
+static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
+{
+	const struct sock *sk = look->sk;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	record->head.port = look->port;
+	record->head.cookie = look->cookie;
+	record->head.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	record->head.flags = look->flags;
+	record->sk = (__u64)sk;
+	record->netns = read_netns(sk);
+	record->proto = look->proto;
+	record->family = family;
+	record->how = look->how;
+	if (family == AF_INET6) {
+		bpf_probe_read_kernel(record->addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(record->remote, 16, &sk->__sk_common.skc_v6_daddr);
+	} else {
+		bpf_probe_read_kernel(record->addr, 4, &sk->__sk_common.skc_rcv_saddr);
+		bpf_probe_read_kernel(record->remote, 4, &sk->__sk_common.skc_daddr);
+	}
+	record->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (look->family) {
+		record->remote_port = look->remote_port;
+		__builtin_memcpy(record->remote, look->remote, 16);
+	}
+}
+
+/* Says that look->sk holds look->port; true when it is on the ring. Without owner: the process at hand is not the one that allocated. */
+static __always_inline bool record_sock(const struct look *look, bool owner)
+{
+	struct task_struct *task = current_task();
+	struct pw_sock *record;
+
+	if (owner)
+		record_process(task, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
+			       BPF_CORE_READ(task, self_exec_id));
+	record = reserve(PW_SOCK, sizeof(*record));
+	if (!record)
+		return false;
+	__builtin_memset((void *)record + sizeof(record->head), 0, sizeof(*record) - sizeof(record->head));
+	fill_socket(record, look);
+	if (owner)
+		fill_owner(record, task);
+	submit(record);
+	return true;
+}
+
+/* Is this socket's port wanted, and by whom it is held? Sets the flags that follow from it. */
+static __always_inline bool admit(struct look *look, struct task_struct *task)
+{
+	if (!wanted_socket(look->sk, look->proto, look->port))
+		return false;
+	if (is_kernel_socket(look->sk, look->proto)) {
+		look->flags |= PW_F_KERNEL;
+		return !by_owner();
+	}
+	if (wanted_owner(task))
+		return true;
+	look->flags |= PW_F_UPDATE;
+	return read_cookie(look->sk) != 0;
+}
+
+static __always_inline bool port_unlocked(const struct look *look)
+{
+	return !(look->flags & PW_F_LOCKED);
+}
+
+static __always_inline void look_at(struct look *look, struct sock *sk, __u16 proto, __u8 how)
+{
+	look->sk = sk;
+	look->proto = proto;
+	look->how = how;
+	look->port = read_held(sk, proto);
+	if (read_locked(sk))
+		look->flags |= PW_F_LOCKED;
+	else
+		look->flags |= PW_F_EPHEMERAL;
+}
+
+/*
+ * The one question of every hook in process context: does this socket hold a
+ * port, and may that be news? ctx is what bpf_get_socket_cookie() takes there;
+ * it is a macro because that helper's argument type differs by program type.
+ */
+#define observe(ctx, look)                                                                        \
+	({                                                                                        \
+		struct task_struct *task_ = current_task();                                       \
+		bool said_ = false;                                                               \
+		if ((look)->port && admit((look), task_)) {                                       \
+			(look)->cookie = bpf_get_socket_cookie(ctx);                              \
+			said_ = record_sock((look), !((look)->flags & (PW_F_KERNEL | PW_F_LATE)) && \
+						     !is_kernel_thread(task_));                   \
+		}                                                                                 \
+		said_;                                                                            \
+	})
+
+/* ---- notes for the length of a system call ---- */
+
+static __always_inline __u32 slot_of(__u64 key, __u32 slots)
+{
+	return (key * 0x9e3779b97f4a7c15ULL >> 40) & (slots - 1);
+}
+
+static __always_inline void note_asked(const struct sock *sk, __u16 port)
+{
+	__u32 slot = slot_of((__u64)sk, ASKED_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
+
+	if (note)
+		*note = (__u64)sk << 16 | port;
+}
+
+/* At post_bind the socket does not tell yet whether its port was asked for: the note of bind does. */
+static __always_inline void take_asked(struct look *look)
+{
+	__u32 slot = slot_of((__u64)look->sk, ASKED_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
+
+	look->flags &= ~(PW_F_EPHEMERAL | PW_F_LOCKED);
+	if (!note || *note >> 16 != ((__u64)look->sk & 0xffffffffffffULL))
+		look->flags |= PW_F_EPHEMERAL_UNKNOWN;
+	else if (*note & 0xffff)
+		look->flags |= PW_F_LOCKED;
+	else
+		look->flags |= PW_F_EPHEMERAL;
+}
+
+static __always_inline bool already_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	return note && cookie && *note == (cookie << 16 | port);
+}
+
+static __always_inline void note_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	if (note)
+		*note = cookie << 16 | port;
+}
+
+static __always_inline struct armed *armed_slot(__u32 tid)
+{
+	__u32 slot = tid & (ARMED_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&armed, &slot);
+}
+
+/* ---- the other records ---- */
+
+static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u16 port, __u8 state, __u8 flags)
+{
+	struct pw_free *record = reserve(PW_FREE, sizeof(*record));
+
+	if (!record)
+		return;
+	record->head.cookie = cookie;
+	record->head.port = port;
+	record->head.state = state;
+	record->head.flags = flags;
+	record->error = BPF_CORE_READ(sk, sk_err);
+	record->pad = 0;
+	submit(record);
+}
+
+static __always_inline void record_tw(__u16 kind, const struct inet_timewait_sock *tw, __u64 cookie, __u8 flags)
+{
+	struct pw_tw *record = reserve(kind, sizeof(*record));
+
+	if (!record)
+		return;
+	record->head.cookie = cookie;
+	record->head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
+	record->head.state = TCP_TIME_WAIT;
+	record->head.flags = flags;
+	record->tw = (__u64)tw;
+	submit(record);
+}
+
+static __always_inline void record_close(const struct sock *sk, __u64 cookie, __u16 proto, __u16 port)
+{
+	struct task_struct *task = current_task();
+	struct pw_close *record = reserve(PW_CLOSE, sizeof(*record));
+
+	if (!record)
+		return;
+	record->head.cookie = cookie;
+	record->head.port = port;
+	record->head.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	record->head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
+	record->pid = BPF_CORE_READ(task, tgid);
+	record->pad = 0;
+	__builtin_memset(record->comm, 0, sizeof(record->comm));
+	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), BPF_CORE_READ(task, group_leader, comm));
+	submit(record);
+}
+
+/* A TCP socket came to CLOSE: its port is back, over to a TIME_WAIT, or kept because it was asked for by number. */
+static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
+{
+	__u64 cookie = read_cookie(sk);
+	struct inet_timewait_sock *tw = NULL;
+	__u8 held;
+
+	if (!cookie || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return;
+	held = read_bucket(sk) ? PW_F_HELD : 0;
+	if (left == TCP_FIN_WAIT2 || left == TCP_CLOSING)
+		tw = find_time_wait(sk, cookie);
+	if (tw)
+		record_tw(PW_TW_START, tw, cookie, held);
+	else if (!held || left == TCP_LISTEN)
+		record_free(sk, cookie, read_stale_port(sk), left, held);
+}
+
+/* A port never heard of, seen at the socket's end: no accepted socket is in these states with a port. */
+static __always_inline bool late_port(const struct sock *sk, __u16 proto)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	if (proto != IPPROTO_TCP)
+		return true;
+	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || read_locked(sk);
+}
+
+#endif

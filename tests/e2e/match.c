@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Reported events grouped into lifetimes, and each lifetime of the truth with its own. */
+#define _GNU_SOURCE
+#include "tests/e2e/match.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SAID 40
+#define START_SLACK (20 * MS)
+
+struct groups {
+	struct seen **order;
+	struct group *group;
+	size_t count;
+};
+
+static bool is_life_event(const struct seen *s)
+{
+	return s->kind >= KIND_PRESENT && s->kind <= KIND_RELEASE;
+}
+
+static int by_lifetime(const void *a, const void *b)
+{
+	const struct seen *x = *(struct seen *const *)a, *y = *(struct seen *const *)b;
+
+	if (x->cookie != y->cookie)
+		return x->cookie < y->cookie ? -1 : 1;
+	if (x->generation != y->generation)
+		return x->generation < y->generation ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+static bool same_lifetime(const struct seen *a, const struct seen *b)
+{
+	return a->cookie == b->cookie && a->generation == b->generation;
+}
+
+static bool concerns(const struct truth *t, const struct seen *s)
+{
+	if (!t)
+		return true;
+	if (s->time < t->since - START_SLACK)
+		return false;
+	return s->netns == t->netns || (s->netns == t->second_netns && (!t->until || s->time < t->until));
+}
+
+/* truth NULL: the events of every namespace. */
+static void groups_make(struct groups *g, const struct run *run, const struct truth *truth)
+{
+	size_t n = 0;
+
+	g->order = calloc(run->count + 1, sizeof(*g->order));
+	g->group = calloc(run->count + 1, sizeof(*g->group));
+	if (!g->order || !g->group)
+		abort();
+	for (size_t i = 0; i < run->count; i++) {
+		struct seen *s = &run->seen[i];
+
+		if (is_life_event(s) && concerns(truth, s))
+			g->order[n++] = s;
+	}
+	qsort(g->order, n, sizeof(*g->order), by_lifetime);
+	for (size_t i = 0; i < n; i++) {
+		if (!i || !same_lifetime(g->order[i - 1], g->order[i]))
+			g->group[g->count++].seen = &g->order[i];
+		g->group[g->count - 1].count++;
+	}
+}
+
+static void groups_free(struct groups *g)
+{
+	free(g->order);
+	free(g->group);
+}
+
+static struct group *by_cookie(const struct groups *g, const struct life *life)
+{
+	size_t low = 0, high = g->count;
+	struct seen key = { .cookie = life->cookie, .generation = life->generation };
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		const struct seen *s = g->group[middle].seen[0];
+
+		if (same_lifetime(s, &key))
+			return &g->group[middle];
+		if (s->cookie < key.cookie || (s->cookie == key.cookie && s->generation < key.generation))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static struct group *by_start(const struct groups *g, const struct life *life, const struct happening *start)
+{
+	for (size_t i = 0; start && i < g->count; i++) {
+		const struct seen *s = g->group[i].seen[0];
+
+		if (g->group[i].taken || s->proto != life->proto || (life->port && s->port != life->port))
+			continue;
+		if (s->time >= start->t0 - START_SLACK && s->time <= start->t1 + START_SLACK)
+			return &g->group[i];
+	}
+	return NULL;
+}
+
+/* Happenings ordered by life; first[i]..first[i + 1] are those of life i. */
+struct due {
+	const struct happening **list;
+	size_t *first;
+};
+
+static void due_make(struct due *d, const struct truth *t)
+{
+	uint32_t lives = t->lives, n = t->happenings;
+
+	d->list = calloc(n + 1, sizeof(*d->list));
+	d->first = calloc(lives + 2, sizeof(*d->first));
+	if (!d->list || !d->first)
+		abort();
+	for (uint32_t i = 0; i < n; i++)
+		d->first[t->happening[i].life + 2]++;
+	for (uint32_t i = 2; i < lives + 2; i++)
+		d->first[i] += d->first[i - 1];
+	for (uint32_t i = 0; i < n; i++)
+		d->list[d->first[t->happening[i].life + 1]++] = &t->happening[i];
+}
+
+static void due_free(struct due *d)
+{
+	free(d->list);
+	free(d->first);
+}
+
+static unsigned untold(const struct groups *g, bool say)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		if (g->group[i].taken)
+			continue;
+		if (say && n < MAX_SAID) {
+			fprintf(stderr, "  lifetime that nobody made (or with another cookie or generation):\n");
+			for (size_t k = 0; k < g->group[i].count; k++)
+				fprintf(stderr, "      %s\n", g->group[i].seen[k]->line);
+		}
+		n++;
+	}
+	return n;
+}
+
+unsigned truth_differs(const struct truth *truth, const struct run *run, bool say, bool partly)
+{
+	struct groups groups = { 0 };
+	struct due due;
+	unsigned n = 0;
+
+	groups_make(&groups, run, truth);
+	due_make(&due, truth);
+	for (uint32_t i = 0; i < truth->lives; i++) {
+		const struct life *life = &truth->life[i];
+		const struct happening *const *mine = &due.list[due.first[i]];
+		size_t count = due.first[i + 1] - due.first[i];
+		struct group *group = life->cookie ? by_cookie(&groups, life) :
+						     by_start(&groups, life, count ? mine[0] : NULL);
+
+		if (group)
+			group->taken = true;
+		n += life_differs(life, mine, count, group, say && n < MAX_SAID);
+	}
+	if (!partly)
+		n += untold(&groups, say);
+	groups_free(&groups);
+	due_free(&due);
+	return n;
+}
+
+static const char *broken_rule(const struct group *g)
+{
+	const struct seen *first = g->seen[0], *last = g->seen[g->count - 1];
+
+	if (first->kind != KIND_ALLOCATE && first->kind != KIND_PRESENT)
+		return "does not begin with allocate or present";
+	for (size_t i = 1; i < g->count; i++) {
+		const struct seen *s = g->seen[i];
+
+		if (s->kind == KIND_ALLOCATE || s->kind == KIND_PRESENT)
+			return "begins twice";
+		if (g->seen[i - 1]->kind == KIND_RELEASE)
+			return "goes on after its release";
+		if (s->port != first->port || s->proto != first->proto || s->pid != first->pid)
+			return "changes its port, protocol or owner";
+	}
+	if (last->kind == KIND_RELEASE && first->kind == KIND_ALLOCATE && last->exact && first->exact &&
+	    llabs(last->held_ns - (last->time - first->time)) > MS)
+		return "held_ns is not the time from allocate to release";
+	return NULL;
+}
+
+unsigned stream_breaks_rules(const struct run *run, bool say)
+{
+	struct groups groups = { 0 };
+	unsigned n = 0;
+
+	groups_make(&groups, run, NULL);
+	for (size_t i = 0; i < groups.count; i++) {
+		const struct group *g = &groups.group[i];
+		const char *rule = broken_rule(g);
+
+		if (!rule)
+			continue;
+		if (say && n < MAX_SAID) {
+			fprintf(stderr, "  lifetime %s:\n", rule);
+			for (size_t k = 0; k < g->count; k++)
+				fprintf(stderr, "      %s\n", g->seen[k]->line);
+		}
+		n++;
+	}
+	groups_free(&groups);
+	return n;
+}

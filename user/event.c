@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Wire to checked struct. */
+#include "user/event.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+static const size_t sizes[PW_KIND_END] = {
+	[PW_SOCK] = sizeof(struct pw_sock),
+	[PW_FREE] = sizeof(struct pw_free),
+	[PW_CLOSE] = sizeof(struct pw_close),
+	[PW_TW_START] = sizeof(struct pw_tw),
+	[PW_TW_END] = sizeof(struct pw_tw),
+	[PW_PROCESS] = sizeof(struct pw_process),
+};
+
+static void take_comm(char out[PW_COMM], const char comm[PW_COMM])
+{
+	memcpy(out, comm, PW_COMM);
+	out[PW_COMM - 1] = '\0';
+}
+
+static void take_addr(struct event_addr *out, uint8_t family, const uint8_t bytes[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	memset(out, 0, sizeof(*out));
+	out->family = family;
+	if (family == AF_INET6 && !memcmp(bytes, mapped, sizeof(mapped))) {
+		out->family = AF_INET;
+		memcpy(out->bytes, bytes + sizeof(mapped), 4);
+	} else {
+		memcpy(out->bytes, bytes, family == AF_INET ? 4 : 16);
+	}
+}
+
+static int decode_sock(const struct pw_sock *wire, struct event *out)
+{
+	if (wire->family != AF_INET && wire->family != AF_INET6)
+		return -EBADMSG;
+	if (wire->proto != IPPROTO_TCP && wire->proto != IPPROTO_UDP && wire->proto != IPPROTO_UDPLITE)
+		return -EBADMSG;
+	if (wire->how >= PW_HOW_END || !wire->head.port || !wire->head.cookie)
+		return -EBADMSG;
+	out->proto = wire->proto;
+	out->how = wire->how;
+	out->netns = wire->netns;
+	out->sk = wire->sk;
+	out->bucket = wire->bucket;
+	take_addr(&out->addr, wire->family, wire->addr);
+	if (wire->remote_port) {
+		out->remote_port = wire->remote_port;
+		take_addr(&out->remote, wire->family, wire->remote);
+	}
+	out->process.pid = wire->pid;
+	out->process.uid = wire->uid;
+	out->process.exec_id = wire->exec_id;
+	out->process.start = wire->start;
+	out->process.cgroup = wire->cgroup;
+	take_comm(out->process.comm, wire->comm);
+	return 0;
+}
+
+static int decode_process(const struct pw_process *wire, struct event *out)
+{
+	if (wire->path_at > PW_PATH || !wire->pid)
+		return -EBADMSG;
+	out->process.pid = wire->pid;
+	out->process.start = wire->start;
+	out->process.exec_id = wire->exec_id;
+	if (wire->path_at < PW_PATH) {
+		memcpy(out->exe, wire->path + wire->path_at, PW_PATH - 1 - wire->path_at);
+		out->exe[PW_PATH - 1 - wire->path_at] = '\0';
+	}
+	return 0;
+}
+
+static void decode_close(const struct pw_close *wire, struct event *out)
+{
+	out->process.pid = wire->pid;
+	take_comm(out->process.comm, wire->comm);
+}
+
+int event_decode(const void *data, size_t size, struct event *out)
+{
+	const struct pw_head *head = data;
+
+	if (size < sizeof(*head) || head->kind >= PW_KIND_END || !sizes[head->kind])
+		return -EBADMSG;
+	if (head->size != sizes[head->kind] || size != head->size)
+		return -EBADMSG;
+
+	memset(out, 0, offsetof(struct event, exe) + 1);
+	out->kind = head->kind;
+	out->time = head->time;
+	out->cookie = head->cookie;
+	out->port = head->port;
+	out->flags = head->flags;
+	out->state = head->state;
+	switch (out->kind) {
+	case PW_SOCK:
+		return decode_sock(data, out);
+	case PW_PROCESS:
+		return decode_process(data, out);
+	case PW_CLOSE:
+		decode_close(data, out);
+		break;
+	case PW_FREE:
+		out->error = ((const struct pw_free *)data)->error;
+		break;
+	case PW_TW_START:
+	case PW_TW_END:
+		out->tw = ((const struct pw_tw *)data)->tw;
+		break;
+	case PW_NONE:
+	case PW_KIND_END:
+		return -EBADMSG;
+	}
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A record of the wire as a checked value. Everything above the wire works on
+ * struct event alone.
+ */
+#ifndef PORTWAKE_USER_EVENT_H
+#define PORTWAKE_USER_EVENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/event.h"
+#include "user/base.h"
+
+/* TCP states as the kernel numbers them (include/net/tcp_states.h). */
+enum tcp_state {
+	STATE_ESTABLISHED = 1,
+	STATE_SYN_SENT = 2,
+	STATE_TIME_WAIT = 6,
+	STATE_CLOSE = 7,
+	STATE_CLOSE_WAIT = 8,
+	STATE_LISTEN = 10,
+};
+
+/* Who did it, as far as the record tells. pid 0: not known. */
+struct event_process {
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t exec_id;
+	uint64_t start;		/* ns, CLOCK_BOOTTIME; 0: not told */
+	uint64_t cgroup;	/* cgroup v2 id; 0: not told */
+	char comm[PW_COMM];	/* terminated */
+};
+
+/* An address of the family it belongs to on the wire: an IPv4-mapped one is AF_INET here. */
+struct event_addr {
+	uint8_t family;		/* AF_INET, AF_INET6; 0: none */
+	uint8_t bytes[16];
+};
+
+struct event {
+	enum pw_kind kind;
+	uint64_t time;		/* ns, CLOCK_BOOTTIME */
+	uint64_t cookie;
+	uint16_t port;
+	uint8_t flags;		/* enum pw_flag */
+	uint8_t state;		/* enum tcp_state */
+
+	/* PW_SOCK */
+	uint8_t proto;		/* IPPROTO_* */
+	enum pw_how how;
+	uint16_t remote_port;
+	uint32_t netns;
+	uint64_t sk;
+	uint64_t bucket;
+	struct event_addr addr;
+	struct event_addr remote;	/* family 0: none */
+
+	struct event_process process;	/* PW_SOCK, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
+	uint32_t error;			/* PW_FREE: positive errno, 0 */
+	uint64_t tw;			/* PW_TW_START, PW_TW_END */
+	char exe[PW_PATH];		/* PW_PROCESS; empty: not known */
+};
+
+/*
+ * Checks a record of size bytes and decodes it. 0; -EBADMSG when its kind is
+ * not known, its size is not that kind's or a field is out of its range: the
+ * caller counts it, *out is then undefined.
+ */
+int event_decode(const void *data, size_t size, struct event *out);
+
+#endif

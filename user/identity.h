@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Who a process is: pid and start time to executable, cgroup path, container.
+ * One struct process for each process as it was at an allocation; interned, so
+ * that a lifetime costs a pointer. The cache is bounded and refers to /proc
+ * only for processes that were there before tracing began.
+ */
+#ifndef PORTWAKE_USER_IDENTITY_H
+#define PORTWAKE_USER_IDENTITY_H
+
+#include <stdint.h>
+
+#include "user/event.h"
+
+struct process {
+	struct process *idle_next, *idle_prev;	/* identity's own */
+	uint64_t key;
+	uint32_t refs;
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t exec_id;
+	uint64_t start;		/* ns, CLOCK_BOOTTIME */
+	uint64_t cgroup_id;
+	char comm[PW_COMM];
+	char *exe;		/* NULL: not known */
+	char *cgroup;		/* path in cgroup v2; NULL: not known */
+	char *container;	/* id or name, from the cgroup path; NULL: none or not known */
+};
+
+struct identity;
+
+/* cgroup_root: cgroup_open_root()'s descriptor, borrowed, or -1. NULL without memory. */
+struct identity *identity_new(int cgroup_root);
+void identity_free(struct identity **identity);
+
+/* Takes in a PW_PROCESS statement: the executable of what allocates next. Best effort. */
+void identity_learn(struct identity *identity, const struct event *event);
+
+/* A reference to the owner in a PW_SOCK statement; NULL when that has none (pid 0) or there is no memory. */
+struct process *identity_owner(struct identity *identity, const struct event *event);
+
+struct process *identity_ref(struct process *process);
+void identity_put(struct identity *identity, struct process *process);
+
+/*
+ * The container in a cgroup path, as Docker, containerd, CRI-O, Podman, LXC and
+ * systemd-nspawn name theirs: points into path and sets *length; NULL: none. Pure.
+ */
+const char *identity_container(const char *path, size_t *length);
+
+#define _cleanup_identity_ _cleanup_(identity_free)
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * JSON lines. A value is built member by member, in the order of the calls, and written once as one line.
+ *
+ *	_cleanup_js_ struct js line = js_object();
+ *
+ *	js_str(&line, "event", "allocate");
+ *	js_uint(&line, "pid", pid);
+ *	r = js_line(&line, &buf);
+ *
+ * The first failure sticks in the value (and in what it is added to) and comes out of js_line().
+ */
+#ifndef PORTWAKE_USER_JSON_H
+#define PORTWAKE_USER_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/base.h"
+#include "user/buf.h"
+
+struct json_t;
+
+/* An object or an array. */
+struct js {
+	struct json_t *value;
+	int error;
+};
+
+struct js js_object(void);
+struct js js_array(void);
+
+/* Members of an object; with key NULL, elements of an array. */
+
+/* text NULL is null. Bytes that are no UTF-8 become U+FFFD, since JSON has no other way to hold them. */
+void js_str(struct js *to, const char *key, const char *text);
+void js_strn(struct js *to, const char *key, const char *text, size_t len);
+
+/* -ERANGE past INT64_MAX, which no JSON reader holds: such numbers go out by js_id(). */
+void js_uint(struct js *to, const char *key, uint64_t value);
+void js_int(struct js *to, const char *key, int64_t value);
+
+/* A 64-bit identifier, as a string: "18446744073709551615". */
+void js_id(struct js *to, const char *key, uint64_t value);
+
+/* Finite numbers; others become null. */
+void js_real(struct js *to, const char *key, double value);
+
+void js_bool(struct js *to, const char *key, bool value);
+void js_null(struct js *to, const char *key);
+
+/* Takes child, with its error, and leaves it empty. */
+void js_add(struct js *to, const char *key, struct js *child);
+
+/*
+ * Appends the value as one line with its newline: 0; the value's own error, or what buf_add() returned, and then
+ * nothing was added.
+ */
+int js_line(const struct js *value, struct buf *out);
+
+void js_done(struct js *value);
+
+#define _cleanup_js_ _cleanup_(js_done)
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel side as the rest of the program sees it: the ladder, loading and
+ * attaching, the ring, the counters of loss, the iterators. The one user of
+ * libbpf and of the skeleton. Nothing is pinned: all is gone with the probe, or
+ * with the process.
+ */
+#ifndef PORTWAKE_USER_PROBE_H
+#define PORTWAKE_USER_PROBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/event.h"
+#include "user/num.h"
+
+#define PROBE_RING_DEFAULT (8u << 20)
+#define PROBE_RING_MAX (1u << 30)
+
+struct probe_options {
+	struct pw_settings settings;	/* the filters; tw_handler and wake_bytes are filled in by probe_open() */
+	const struct port_set *ports;	/* NULL: any */
+	uint32_t ring_size;		/* bytes, a power of two and at least a page; 0: PROBE_RING_DEFAULT */
+	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
+};
+
+/* Totals since the start; they only grow. */
+struct probe_loss {
+	uint64_t ring;			/* records that found the ring full */
+	uint64_t ring_allocations;	/* of those, the ones that may have been an allocation */
+	uint64_t map;			/* notes that found their map full: an executable may be unknown */
+	uint64_t recursion;		/* runs of a tracepoint skipped because it nested in itself */
+	uint64_t malformed;		/* records that did not decode */
+};
+
+enum probe_rows {
+	PROBE_ROWS_TCP,		/* of the caller's netns: in every state but bound-only, TIME_WAIT too */
+	PROBE_ROWS_UDP,		/* of the caller's netns */
+	PROBE_ROWS_FILES,	/* behind a file descriptor, in every netns, with its process */
+};
+
+struct probe;
+
+typedef void (*probe_event_fn)(void *arg, const struct event *event);
+
+/*
+ * Chooses, loads and attaches. 0, or -errno with one line of explanation and
+ * remedy in why[]. on_event is called by probe_consume().
+ */
+int probe_open(const struct probe_options *options, probe_event_fn on_event, void *arg, struct probe **out,
+	       char *why, size_t why_size);
+void probe_free(struct probe **probe);
+
+/* Readable when much has gathered; what is less is for a timer to fetch. */
+int probe_fd(const struct probe *probe);
+
+/* Hands out what is on the ring now; the number of records or -errno. */
+int probe_consume(struct probe *probe);
+
+int probe_losses(struct probe *probe, struct probe_loss *out);
+
+/* Walks one iterator in the network namespace of the calling thread; rows carry PW_F_ROW. 0 or -errno. */
+int probe_walk(struct probe *probe, enum probe_rows rows, probe_event_fn on_row, void *arg);
+
+/* Asks the kernel which of these objects still hold their port: sets .held of each. 0 or -errno. */
+int probe_look(struct probe *probe, struct pw_look *looks, size_t count);
+
+/* The ladder: one line a hook. rung NULL: none could be used, passed says why. */
+struct probe_hook {
+	const char *name;
+	const char *watches;
+	const char *rung;
+	char passed[160];
+};
+
+size_t probe_hooks(const struct probe *probe, const struct probe_hook **out);
+
+#define _cleanup_probe_ _cleanup_(probe_free)
+
+#endif

@@ -5,6 +5,7 @@ O	?= build
 V	?= 0
 CC	?= gcc
 CLANG	?= clang
+LLVM_STRIP ?= llvm-strip
 PREFIX	?= /usr/local
 # Debian keeps bpftool in /usr/sbin, which the PATH of a plain user lacks.
 BPFTOOL	?= $(or $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool),bpftool)
@@ -23,10 +24,11 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wol
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 CFLAGS	?= -O2 -g
-CPPFLAGS += -D_GNU_SOURCE -iquote . -iquote $(O)
+# Empty, as a `#define _GNU_SOURCE` in a file is: the two may meet.
+CPPFLAGS += -D_GNU_SOURCE= -iquote . -iquote $(O)
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),$(SANITIZERS))
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),$(SANITIZERS))
-LDLIBS	+= -lbpf -ljansson
+LDLIBS	+= -lbpf -ljansson -lmnl
 # pid, start time and the like are compared across the boundary: -mcpu=v3 has 32-bit compares and is known to
 # every kernel from 5.15 on.
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -iquote . -I vmlinux \
@@ -48,15 +50,15 @@ PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.SECONDARY:
+.SECONDARY: $(UNIT:=.o)
 .PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint \
-	deps install uninstall clean help
+	lint-tidy vmlinux install uninstall clean help
 
 all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
 
 # A build with other flags or another compiler in the same place is a new build.
 FLAGS	:= $(CC) $(CLANG) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LDLIBS) $(BPF_CFLAGS)
-ifneq ($(filter-out clean help deps run check install-deps,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help run check check-layers vmlinux uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(strip $(file <$(O)/flags)),$(strip $(FLAGS)))
 $(shell mkdir -p $(O))
 $(file >$(O)/flags,$(FLAGS))
@@ -67,6 +69,7 @@ $(O)/flags: ;
 $(O)/portwake.bpf.o: bpf/portwake.bpf.c $(O)/flags
 	@$(call say,BPF,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $<
+	$(Q)$(LLVM_STRIP) -g $@
 
 $(SKEL): $(O)/portwake.bpf.o
 	@$(call say,SKEL,$@)
@@ -143,6 +146,11 @@ $(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | 
 	$(Q)mv $@.log $@
 
 lint-tidy: $(TIDY)
+
+vmlinux:				## write vmlinux/vmlinux.h anew from a kernel's BTF (BTF=FILE)
+	$(Q)mkdir -p $(O)
+	$(Q)scripts/gen-vmlinux $(BTF) >$(O)/vmlinux.h
+	$(Q)cp $(O)/vmlinux.h vmlinux/vmlinux.h
 
 install: all				## install the program (PREFIX=/usr/local, DESTDIR=)
 	$(Q)install -D -m 755 $(O)/portwake $(DESTDIR)$(PREFIX)/sbin/portwake

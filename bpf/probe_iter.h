@@ -69,7 +69,7 @@ static __always_inline void fill_time_wait(struct pw_sock *row, const struct ine
 
 	row->head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
 	row->head.state = TCP_TIME_WAIT;
-	row->head.flags = PW_F_ROW;
+	row->head.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN;
 	row->sk = (__u64)tw;
 	row->bucket = (__u64)BPF_CORE_READ(tw, tw_tb);
 	row->netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);

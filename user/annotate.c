@@ -17,13 +17,14 @@
 #define FILE_MAX	(16 << 20)
 #define COLUMNS		6
 
-extern const char shipped[], shipped_end[];
+/* data/ports.tsv, terminated: a part of the program, so that it is found wherever that runs. */
+extern const char shipped[];
 
 __asm__(".pushsection .rodata\n"
-	".globl shipped, shipped_end\n"
-	".hidden shipped, shipped_end\n"
+	".globl shipped\n"
+	".hidden shipped\n"
 	"shipped: .incbin \"data/ports.tsv\"\n"
-	"shipped_end: .byte 0\n"
+	".byte 0\n"
 	".popsection\n");
 
 struct rows {
@@ -130,9 +131,9 @@ static const char *parse_proto(const char *text, struct annotate_row *row)
 
 static const char *parse_confidence(const char *text, struct annotate_row *row)
 {
-	for (uint8_t i = 0; i < ARRAY_SIZE(confidence_names); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(confidence_names); i++) {
 		if (strcmp(text, confidence_names[i]) == 0) {
-			row->confidence = i;
+			row->confidence = (uint8_t)i;
 			return NULL;
 		}
 	}
@@ -188,8 +189,6 @@ static int parse_line(struct annotate_table *table, const char *file, char *line
 	if (!*line || *line == '#')
 		return 0;
 	reason = parse_row(line, row);
-	if (!reason && row->confidence == ANNOTATE_NONE && !row->layer)
-		reason = "none is for the user's own files";
 	if (reason)
 		return complain(error, file, row->line, -EINVAL, reason);
 	if (rows_add(span(row) > ANNOTATE_FLAG_SPAN ? &table->wide : &table->narrow, row) < 0)
@@ -318,7 +317,7 @@ int annotate_new(struct annotate_table **out)
 
 	if (!table)
 		return -ENOMEM;
-	r = load(table, "ports.tsv", shipped, (size_t)(shipped_end - shipped), 0, &error);
+	r = load(table, "ports.tsv", shipped, strlen(shipped), 0, &error);
 	if (r == 0)
 		*out = TAKE_PTR(table);
 	return r;

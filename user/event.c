@@ -69,8 +69,8 @@ static int decode_process(const struct pw_process *wire, struct event *out)
 	out->process.start = wire->start;
 	out->process.exec_id = wire->exec_id;
 	if (wire->path_at < PW_PATH) {
-		memcpy(out->exe, wire->path + wire->path_at, PW_PATH - 1 - wire->path_at);
-		out->exe[PW_PATH - 1 - wire->path_at] = '\0';
+		out->exe = wire->path + wire->path_at;
+		out->exe_length = PW_PATH - 1 - wire->path_at;
 	}
 	return 0;
 }
@@ -90,7 +90,7 @@ int event_decode(const void *data, size_t size, struct event *out)
 	if (head->size != sizes[head->kind] || size != head->size)
 		return -EBADMSG;
 
-	memset(out, 0, offsetof(struct event, exe) + 1);
+	memset(out, 0, sizeof(*out));
 	out->kind = head->kind;
 	out->time = head->time;
 	out->cookie = head->cookie;

@@ -59,7 +59,8 @@ struct event {
 	struct event_process process;	/* PW_SOCK, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
 	uint32_t error;			/* PW_FREE: positive errno, 0 */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
-	char exe[PW_PATH];		/* PW_PROCESS; empty: not known */
+	const char *exe;		/* PW_PROCESS: of exe_length bytes inside the record; NULL: not known */
+	size_t exe_length;
 };
 
 /*

@@ -127,6 +127,10 @@ uint64_t hist_percentile(const struct hist *h, double q)
 	if (!h->count)
 		return 0;
 	left = rank_of(h->count, q);
+	if (left == 1)
+		return h->min;
+	if (left == h->count)
+		return h->max;
 	while (h->cells[i].count < left)
 		left -= h->cells[i++].count;
 	value = middle_of(h->cells[i].bucket);

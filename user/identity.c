@@ -137,9 +137,9 @@ void identity_learn(struct identity *identity, const struct event *event)
 {
 	char *exe;
 
-	if (!event->exe[0])
+	if (!event->exe)
 		return;
-	exe = pw_strdup(event->exe);
+	exe = pw_strndup(event->exe, event->exe_length);
 	if (exe)
 		remember(&identity->exes, EXES_MAX, exe_key(&event->process), exe);
 }

@@ -285,7 +285,7 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 {
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || lifetime->listening)
 		return;
-	lifetime->listening = true;
+	lifetime->listening = lifetime->listened = true;
 	/* A `present` says it by its state: the moment of listen() is not known. */
 	if (!(e->flags & PW_F_ROW))
 		emit(t, WHAT_LISTEN, lifetime, e->time, true);
@@ -312,7 +312,7 @@ static int begin(struct tracker *t, const struct event *e)
 	if (what == WHAT_PRESENT || !exact)
 		lifetime->since = 0;
 	if (e->flags & PW_F_ROW)
-		lifetime->listening = e->proto == IPPROTO_TCP && e->state == STATE_LISTEN;
+		lifetime->listening = lifetime->listened = e->proto == IPPROTO_TCP && e->state == STATE_LISTEN;
 	emit(t, what, lifetime, e->time, exact || what == WHAT_PRESENT);
 	mark_listening(t, lifetime, e);
 	return 0;
@@ -536,6 +536,23 @@ struct lifetime *tracker_first(struct tracker *t)
 size_t tracker_count(const struct tracker *t)
 {
 	return t->count;
+}
+
+bool tracker_knows(struct tracker *t, uint64_t cookie)
+{
+	const struct socket_entry *entry = map_get(&t->sockets, cookie);
+
+	return entry && entry->lifetimes;
+}
+
+struct lifetime *tracker_find(struct tracker *t, uint64_t cookie, uint32_t generation)
+{
+	const struct socket_entry *entry = map_get(&t->sockets, cookie);
+	struct lifetime *lifetime = entry ? entry->lifetimes : NULL;
+
+	while (lifetime && lifetime->generation != generation)
+		lifetime = lifetime->cookie_next;
+	return lifetime;
 }
 
 struct lifetime *tracker_port(struct tracker *t, uint32_t netns, uint8_t proto, uint16_t port)

@@ -88,18 +88,28 @@ struct lifetime {
 	uint8_t holds;				/* enum hold */
 	uint8_t left;				/* enum tcp_state it lost the port in */
 	bool listening;
+	bool listened;				/* now or before */
 	bool inexact;				/* a time before its release was approximate */
 	struct event_addr addr;
 	struct event_addr remote;
 };
 
-/* What happened to a lifetime. Borrowed: valid during emit() only. */
+/* A stretch of time in which records were lost. */
+struct gap {
+	uint64_t since, until;
+	uint64_t lost;			/* records or lines */
+	uint64_t lost_allocations;	/* of those, the ones that may have been an allocation */
+	const char *reason;		/* static: "ring" "recursion" "map" "malformed" "memory" "output" */
+};
+
+/* What happened. Borrowed: valid during emit() only. */
 struct change {
 	enum what what;
 	enum cause cause;	/* WHAT_RELEASE */
 	bool exact;		/* its time is that of the event */
 	uint64_t time;
-	const struct lifetime *lifetime;
+	const struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_GAP */
+	const struct gap *gap;	/* WHAT_GAP */
 	uint32_t holder_pid;	/* WHAT_CLOSE: who closed it; 0: not known */
 	char holder_comm[PW_COMM];
 };
@@ -129,6 +139,12 @@ int tracker_feed(struct tracker *tracker, const struct event *event);
 /* The first lifetime, then lifetime->all_next. Releasing the current one while walking is not allowed. */
 struct lifetime *tracker_first(struct tracker *tracker);
 size_t tracker_count(const struct tracker *tracker);
+
+/* Has this socket a lifetime now? */
+bool tracker_knows(struct tracker *tracker, uint64_t cookie);
+
+/* NULL when it has ended. */
+struct lifetime *tracker_find(struct tracker *tracker, uint64_t cookie, uint32_t generation);
 
 /* Every lifetime of a port; then lifetime->port_next. */
 struct lifetime *tracker_port(struct tracker *tracker, uint32_t netns, uint8_t proto, uint16_t port);

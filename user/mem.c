@@ -8,9 +8,11 @@
 
 static bool (*hook)(size_t size);
 
-static bool refused(size_t size)
+static bool refused(size_t count, size_t size)
 {
-	return hook && hook(size);
+	size_t total;
+
+	return __builtin_mul_overflow(count, size, &total) || (hook && hook(total));
 }
 
 void mem_fail_hook(bool (*fails)(size_t size))
@@ -20,21 +22,21 @@ void mem_fail_hook(bool (*fails)(size_t size))
 
 void *pw_calloc(size_t count, size_t size)
 {
-	if (refused(count * size))
+	if (refused(count, size))
 		return NULL;
 	return calloc(count, size);
 }
 
 void *pw_reallocarray(void *block, size_t count, size_t size)
 {
-	if (refused(count * size))
+	if (refused(count, size))
 		return NULL;
-	return reallocarray(block, count, size);
+	return realloc(block, count * size);
 }
 
 char *pw_strndup(const char *text, size_t len)
 {
-	if (refused(len + 1))
+	if (refused(len + 1, 1))
 		return NULL;
 	return strndup(text, len);
 }

@@ -100,16 +100,16 @@ int num_port_list(const char *text, struct port_set *out)
 
 int num_size(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KkMmGg";
 	uint64_t value;
 	int r = digits(&text, &value);
 
 	if (r != -EINVAL && *text) {
-		const char *unit = strchr(units, *text & ~0x20);
+		const char *unit = strchr(units, *text);
 
 		if (!unit || text[1])
 			return -EINVAL;
-		if (r == 0 && __builtin_mul_overflow(value, 1ULL << (10 * (unit - units + 1)), &value))
+		if (r == 0 && __builtin_mul_overflow(value, 1ULL << (10 * ((unit - units) / 2 + 1)), &value))
 			r = -ERANGE;
 	}
 	return bounded(r, value, min, max, out);

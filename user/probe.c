@@ -15,6 +15,7 @@
 #include "portwake.skel.h"
 #pragma GCC diagnostic pop
 
+#define BATCH 16384	/* records that one probe_consume() hands out at most */
 #define PROGRAMS 4
 #define RUNGS 3
 
@@ -67,6 +68,7 @@ struct probe {
 	probe_event_fn on_event;
 	void *arg;
 	uint64_t malformed;
+	int batch;		/* records handed out by the probe_consume() at work */
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -281,7 +283,7 @@ static int on_sample(void *arg, void *data, size_t size)
 		p->malformed++;
 	else
 		p->on_event(p->arg, &event);
-	return 0;
+	return ++p->batch < BATCH ? 0 : -EAGAIN;
 }
 
 static void explain(const struct probe *p, int error, char *why, size_t size)
@@ -360,6 +362,7 @@ int probe_fd(const struct probe *p)
 
 int probe_consume(struct probe *p)
 {
+	p->batch = 0;
 	return ring_buffer__consume(p->ring);
 }
 

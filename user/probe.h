@@ -54,7 +54,7 @@ void probe_free(struct probe **probe);
 /* Readable when much has gathered; what is less is for a timer to fetch. */
 int probe_fd(const struct probe *probe);
 
-/* Hands out what is on the ring now; the number of records or -errno. */
+/* Hands out what is on the ring now: the number of records; -EAGAIN after many, when more is there; -errno. */
 int probe_consume(struct probe *probe);
 
 int probe_losses(struct probe *probe, struct probe_loss *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel types that bpf/ uses, and of each only the members it names.
- * CO-RE finds their true offsets at load, so order and completeness do not matter.
+ * The kernel types that bpf/ uses, and of each only the members it names, by scripts/gen-vmlinux from
+ * vmlinux/types.txt. CO-RE finds their true offsets at load, so order and completeness do not matter.
  */
 #ifndef VMLINUX_H
 #define VMLINUX_H
@@ -21,14 +21,26 @@ typedef __u16 __be16;
 typedef __u32 __be32;
 typedef __u32 __wsum;
 typedef _Bool bool;
+typedef __s64 s64;
+typedef unsigned int __kernel_uid32_t;
+typedef __kernel_uid32_t uid_t;
+typedef int __kernel_pid_t;
+typedef __kernel_pid_t pid_t;
 
-enum { false = 0, true = 1 };
+enum {
+	false = 0,
+	true = 1,
+};
 
-enum bpf_map_type {
-	BPF_MAP_TYPE_ARRAY = 2,
-	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
-	BPF_MAP_TYPE_LRU_HASH = 9,
-	BPF_MAP_TYPE_RINGBUF = 27,
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_FIN_WAIT2 = 5,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
+	TCP_NEW_SYN_RECV = 12,
 };
 
 enum {
@@ -49,26 +61,26 @@ enum {
 	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
 };
 
-enum {
-	TCP_ESTABLISHED = 1,
-	TCP_SYN_SENT = 2,
-	TCP_FIN_WAIT2 = 5,
-	TCP_TIME_WAIT = 6,
-	TCP_CLOSE = 7,
-	TCP_LISTEN = 10,
-	TCP_CLOSING = 11,
-	TCP_NEW_SYN_RECV = 12,
+enum bpf_map_type {
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 #pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct {
-	long long counter;
+	s64 counter;
 } atomic64_t;
 
 typedef struct {
-	u32 val;
+	uid_t val;
 } kuid_t;
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
 
 struct hlist_nulls_node {
 	struct hlist_nulls_node *next;
@@ -111,25 +123,15 @@ struct net {
 	struct netns_ipv4 ipv4;
 };
 
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
 struct sock_common {
-	union {
-		struct {
-			__be32 skc_daddr;
-			__be32 skc_rcv_saddr;
-		};
+	struct {
+		__be32 skc_daddr;
+		__be32 skc_rcv_saddr;
 	};
-	union {
-		unsigned int skc_hash;
-	};
-	union {
-		struct {
-			__be16 skc_dport;
-			__u16 skc_num;
-		};
+	unsigned int skc_hash;
+	struct {
+		__be16 skc_dport;
+		__u16 skc_num;
 	};
 	short unsigned int skc_family;
 	volatile unsigned char skc_state;
@@ -137,38 +139,16 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
-	union {
-		struct hlist_nulls_node skc_nulls_node;
-	};
-};
-
-struct kernfs_node {
-	u64 id;
-};
-
-struct cgroup;
-
-struct cgroup_subsys_state {
-	struct cgroup *cgroup;
-	struct cgroup_subsys_state *parent;
-};
-
-struct cgroup {
-	struct cgroup_subsys_state self;
-	struct kernfs_node *kn;
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
+	struct hlist_nulls_node skc_nulls_node;
 };
 
 struct sock {
 	struct sock_common __sk_common;
 	u8 sk_userlocks;
-	u8 sk_kern_sock: 1;
+	int sk_err;
 	u16 sk_protocol;
 	u16 sk_type;
-	int sk_err;
+	u8 sk_kern_sock: 1;
 };
 
 struct inet_sock {
@@ -211,12 +191,28 @@ struct socket {
 	struct sock *sk;
 };
 
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct qstr {
-	union {
-		struct {
-			u32 hash;
-			u32 len;
-		};
+	struct {
+		u32 hash;
+		u32 len;
 	};
 	const unsigned char *name;
 };
@@ -255,15 +251,15 @@ struct cred {
 
 struct task_struct {
 	unsigned int flags;
-	int pid;
-	int tgid;
 	struct mm_struct *mm;
+	pid_t pid;
+	pid_t tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime;
-	u64 self_exec_id;
 	const struct cred *cred;
 	char comm[16];
+	u64 self_exec_id;
 	struct css_set *cgroups;
 };
 
@@ -294,9 +290,7 @@ struct bpf_sock_addr {
 	__u32 protocol;
 	__u32 msg_src_ip4;
 	__u32 msg_src_ip6[4];
-	union {
-		struct bpf_sock *sk;
-	};
+	struct bpf_sock *sk;
 };
 
 struct bpf_sock_ops {
@@ -314,77 +308,38 @@ struct bpf_sock_ops {
 	__u32 remote_port;
 	__u32 local_port;
 	__u32 is_fullsock;
-	__u32 snd_cwnd;
-	__u32 srtt_us;
-	__u32 bpf_sock_ops_cb_flags;
 	__u32 state;
-	__u32 rtt_min;
-	__u32 snd_ssthresh;
-	__u32 rcv_nxt;
-	__u32 snd_nxt;
-	__u32 snd_una;
-	__u32 mss_cache;
-	__u32 ecn_flags;
-	__u32 rate_delivered;
-	__u32 rate_interval_us;
-	__u32 packets_out;
-	__u32 retrans_out;
-	__u32 total_retrans;
-	__u32 segs_in;
-	__u32 data_segs_in;
-	__u32 segs_out;
-	__u32 data_segs_out;
-	__u32 lost_out;
-	__u32 sacked_out;
-	__u32 sk_txhash;
 	__u64 bytes_received;
 	__u64 bytes_acked;
-	union {
-		struct bpf_sock *sk;
-	};
+	struct bpf_sock *sk;
 };
 
 struct seq_file;
 
 struct bpf_iter_meta {
-	union {
-		struct seq_file *seq;
-	};
+	struct seq_file *seq;
 	u64 session_id;
 	u64 seq_num;
 };
 
 struct bpf_iter__tcp {
-	union {
-		struct bpf_iter_meta *meta;
-	};
-	union {
-		struct sock_common *sk_common;
-	};
-	u32 uid;
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+	uid_t uid;
 };
 
 struct bpf_iter__udp {
-	union {
-		struct bpf_iter_meta *meta;
-	};
-	union {
-		struct udp_sock *udp_sk;
-	};
-	u32 uid;
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
+	uid_t uid;
+	int bucket;
 };
 
 struct bpf_iter__task_file {
-	union {
-		struct bpf_iter_meta *meta;
-	};
-	union {
-		struct task_struct *task;
-	};
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 	u32 fd;
-	union {
-		struct file *file;
-	};
+	struct file *file;
 };
 
 #pragma clang attribute pop

@@ -12,6 +12,8 @@
 
 #include "tests/e2e/work.h"
 
+/* The words of a command line. */
+#define ARGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 #define FAMS_ALL (1U << FAM_V4 | 1U << FAM_V6 | 1U << FAM_MAPPED)
@@ -46,7 +48,7 @@ struct plain_list {
 	size_t count;
 };
 
-extern const struct plain_list start_tests, load_tests, cli_tests, command_tests, annotate_tests, minute_tests;
+extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests, minute_tests;
 
 /* Who frees a stage: the end of its test, the end of the shared tracer, or nobody. */
 enum keep { KEEP_FOR_TEST, KEEP_WATCHED, KEEP_ALWAYS };

@@ -12,7 +12,8 @@
 
 struct groups {
 	struct seen **order;
-	struct group *group;
+	struct group *group;		/* by cookie and generation */
+	struct group **by_port;		/* by protocol, port and time of the start */
 	size_t count;
 };
 
@@ -30,6 +31,17 @@ static int by_lifetime(const void *a, const void *b)
 	if (x->generation != y->generation)
 		return x->generation < y->generation ? -1 : 1;
 	return x < y ? -1 : x > y;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct seen *x = (*(struct group *const *)a)->seen[0], *y = (*(struct group *const *)b)->seen[0];
+
+	if (x->proto != y->proto)
+		return x->proto < y->proto ? -1 : 1;
+	if (x->port != y->port)
+		return x->port < y->port ? -1 : 1;
+	return x->time < y->time ? -1 : x->time > y->time;
 }
 
 static bool same_lifetime(const struct seen *a, const struct seen *b)
@@ -53,7 +65,8 @@ static void groups_make(struct groups *g, const struct run *run, const struct tr
 
 	g->order = calloc(run->count + 1, sizeof(*g->order));
 	g->group = calloc(run->count + 1, sizeof(*g->group));
-	if (!g->order || !g->group)
+	g->by_port = calloc(run->count + 1, sizeof(*g->by_port));
+	if (!g->order || !g->group || !g->by_port)
 		abort();
 	for (size_t i = 0; i < run->count; i++) {
 		struct seen *s = &run->seen[i];
@@ -67,12 +80,16 @@ static void groups_make(struct groups *g, const struct run *run, const struct tr
 			g->group[g->count++].seen = &g->order[i];
 		g->group[g->count - 1].count++;
 	}
+	for (size_t i = 0; i < g->count; i++)
+		g->by_port[i] = &g->group[i];
+	qsort(g->by_port, g->count, sizeof(*g->by_port), by_place);
 }
 
 static void groups_free(struct groups *g)
 {
 	free(g->order);
 	free(g->group);
+	free(g->by_port);
 }
 
 static struct group *by_cookie(const struct groups *g, const struct life *life)
@@ -94,15 +111,35 @@ static struct group *by_cookie(const struct groups *g, const struct life *life)
 	return NULL;
 }
 
+/* The first of by_port that is not below this protocol, port and time. */
+static size_t place_from(const struct groups *g, int proto, uint16_t port, int64_t time)
+{
+	struct seen key = { .proto = proto, .port = port, .time = time }, *keys = &key;
+	struct group wanted = { .seen = &keys }, *pointer = &wanted;
+	size_t low = 0, high = g->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (by_place(&g->by_port[middle], &pointer) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 static struct group *by_start(const struct groups *g, const struct life *life, const struct happening *start)
 {
-	for (size_t i = 0; start && i < g->count; i++) {
-		const struct seen *s = g->group[i].seen[0];
+	if (!start)
+		return NULL;
+	for (size_t i = place_from(g, life->proto, life->port, start->t0 - START_SLACK); i < g->count; i++) {
+		const struct seen *s = g->by_port[i]->seen[0];
 
-		if (g->group[i].taken || s->proto != life->proto || (life->port && s->port != life->port))
-			continue;
-		if (s->time >= start->t0 - START_SLACK && s->time <= start->t1 + START_SLACK)
-			return &g->group[i];
+		if (s->proto != life->proto || s->port != life->port || s->time > start->t1 + START_SLACK)
+			break;
+		if (!g->by_port[i]->taken)
+			return g->by_port[i];
 	}
 	return NULL;
 }

@@ -229,6 +229,10 @@ static void take_plain(const json_t *root, struct seen *out)
 	text(root, "comm", out->comm, sizeof(out->comm));
 	text(root, "holder_comm", out->holder_comm, sizeof(out->holder_comm));
 	text(root, "errno", out->err, sizeof(out->err));
+	text(root, "exe", out->exe, sizeof(out->exe));
+	text(root, "cgroup", out->cgroup, sizeof(out->cgroup));
+	text(json_object_get(root, "annotation"), "name", out->annotation, sizeof(out->annotation));
+	text(json_object_get(root, "annotation"), "confidence", out->confidence, sizeof(out->confidence));
 }
 
 static int take_times(const json_t *root, struct seen *out, char *why, size_t size)

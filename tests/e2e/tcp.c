@@ -18,24 +18,6 @@
 
 #define NOBODY_LISTENS 9	/* in a namespace of our own */
 
-/* The server closes first, so that the client's port has no TIME_WAIT. */
-static void finish(struct wsock *client, int accepted)
-{
-	char c;
-
-	close(accepted);
-	if (read(client->fd, &c, 1) > 0)
-		work_die("data where the end was due");
-	ws_close(client);
-}
-
-/* A client and its accepted end. */
-static int join_up(struct wsock *client, const struct wsock *server)
-{
-	ws_connect_ok(client, ws_port(server));
-	return ws_accept(server);
-}
-
 static void bind0_listen(struct work *w)
 {
 	struct wsock s = ws_open(w);
@@ -98,7 +80,7 @@ static void bind_no_port_connect(struct work *w)
 	ws_bind(&s, 0);
 	if (ws_port(&s))
 		work_die("bind took a port");
-	finish(&s, join_up(&s, &server));
+	ws_finish(&s, ws_join(&s, &server));
 	ws_close(&server);
 }
 
@@ -106,7 +88,7 @@ static void server_closes_first(struct work *w)
 {
 	struct wsock server = ws_listener(w), s = ws_open(w);
 
-	finish(&s, join_up(&s, &server));
+	ws_finish(&s, ws_join(&s, &server));
 	ws_close(&server);
 }
 
@@ -115,9 +97,9 @@ static void bound_connect(struct work *w)
 	struct wsock server = ws_listener(w), fixed = ws_open(w), chosen = ws_open(w);
 
 	ws_bind(&fixed, 7004);
-	finish(&fixed, join_up(&fixed, &server));
+	ws_finish(&fixed, ws_join(&fixed, &server));
 	ws_bind_any(&chosen, 0);
-	finish(&chosen, join_up(&chosen, &server));
+	ws_finish(&chosen, ws_join(&chosen, &server));
 	ws_close(&server);
 }
 
@@ -128,11 +110,11 @@ static void accepted_are_none(struct work *w)
 
 	for (int i = 0; i < 5; i++) {
 		client[i] = ws_open(w);
-		accepted[i] = join_up(&client[i], &server);
+		accepted[i] = ws_join(&client[i], &server);
 	}
 	ws_close(&server);
 	for (int i = 0; i < 5; i++)
-		finish(&client[i], accepted[i]);
+		ws_finish(&client[i], accepted[i]);
 }
 
 /* An accepted socket that is disconnected and connects elsewhere takes a port like any other. */
@@ -143,12 +125,12 @@ static void accepted_is_reborn(struct work *w)
 
 	reborn.proto = w->proto;
 	reborn.fam = w->fam;
-	reborn.fd = join_up(&client, &server);
+	reborn.fd = ws_join(&client, &server);
 	t0 = now_ns();
 	ws_disconnect(&reborn);
 	ws_lost(&client, CAUSE_RESET, "ECONNRESET", t0, now_ns());
 	ws_close(&client);
-	finish(&reborn, join_up(&reborn, &server));
+	ws_finish(&reborn, ws_join(&reborn, &server));
 	ws_close(&server);
 }
 
@@ -177,28 +159,16 @@ static void refused_again(struct work *w)
 		if (ws_connect(&s, NOBODY_LISTENS) != -ECONNREFUSED)
 			work_die("connect was not refused");
 	}
-	finish(&s, join_up(&s, &server));
+	ws_finish(&s, ws_join(&s, &server));
 	ws_close(&server);
-}
-
-/* close() that sends a reset: both words are true of it. */
-static void close_with_reset(struct wsock *s)
-{
-	int64_t t0 = now_ns(), t1;
-
-	ws_linger0(s);
-	close(s->fd);
-	t1 = now_ns();
-	ws_say(s, KIND_CLOSE, t0, t1);
-	ws_lost(s, CAUSE_CLOSE | CAUSE_RESET, "*", t0, t1);
 }
 
 static void reset_by_client(struct work *w)
 {
 	struct wsock server = ws_listener(w), s = ws_open(w);
-	int accepted = join_up(&s, &server);
+	int accepted = ws_join(&s, &server);
 
-	close_with_reset(&s);
+	ws_close_resets(&s);
 	close(accepted);
 	ws_close(&server);
 }
@@ -208,7 +178,7 @@ static void reset_by_server(struct work *w)
 	struct wsock server = ws_listener(w), s = ws_open(w), fixed = ws_open(w), other = { 0 };
 	int64_t t0;
 
-	other.fd = join_up(&s, &server);
+	other.fd = ws_join(&s, &server);
 	ws_linger0(&other);
 	t0 = now_ns();
 	close(other.fd);
@@ -216,20 +186,18 @@ static void reset_by_server(struct work *w)
 	ws_close(&s);
 
 	ws_bind(&fixed, 7006);
-	other.fd = join_up(&fixed, &server);
+	other.fd = ws_join(&fixed, &server);
 	ws_linger0(&other);
 	close(other.fd);
-	close_with_reset(&fixed);
+	ws_close_resets(&fixed);
 	ws_close(&server);
 }
 
 /* The listener's queue is full, so the second SYN is never answered. */
 static void closed_in_syn_sent(struct work *w)
 {
-	struct wsock server = ws_open(w), first = ws_open(w), second = ws_open(w);
+	struct wsock server = ws_listener_on(w, 7007), first = ws_open(w), second = ws_open(w);
 
-	ws_bind(&server, 7007);
-	ws_listen(&server);
 	if (listen(server.fd, 0) < 0)
 		work_die("listen");
 	ws_connect_ok(&first, 7007);
@@ -237,7 +205,7 @@ static void closed_in_syn_sent(struct work *w)
 	if (ws_connect(&second, 7007) != -EINPROGRESS)
 		work_die("connect was answered");
 	ws_close(&second);
-	close_with_reset(&first);
+	ws_close_resets(&first);
 	ws_close(&server);
 }
 
@@ -248,37 +216,33 @@ static void one_port_two_destinations(struct work *w)
 
 	work_sysctl(w, "net/ipv4/ip_local_port_range", "46000 46000");
 	for (int i = 0; i < 2; i++) {
-		server[i] = ws_open(w);
-		ws_bind(&server[i], (uint16_t)(7010 + i));
-		ws_listen(&server[i]);
+		server[i] = ws_listener_on(w, (uint16_t)(7010 + i));
 	}
 	for (int i = 0; i < 2; i++) {
 		client[i] = ws_open(w);
-		accepted[i] = join_up(&client[i], &server[i]);
+		accepted[i] = ws_join(&client[i], &server[i]);
 		if (ws_port(&client[i]) != 46000)
 			work_die("not the one port there is");
 	}
 	for (int i = 0; i < 2; i++) {
-		finish(&client[i], accepted[i]);
+		ws_finish(&client[i], accepted[i]);
 		ws_close(&server[i]);
 	}
 }
 
 static void exhausted(struct work *w)
 {
-	struct wsock server = ws_open(w), first = ws_open(w), second = ws_open(w), third = ws_open(w);
+	struct wsock server = ws_listener_on(w, 7012), first = ws_open(w), second = ws_open(w), third = ws_open(w);
 	int accepted;
 
 	work_sysctl(w, "net/ipv4/ip_local_port_range", "46001 46001");
-	ws_bind(&server, 7012);
-	ws_listen(&server);
-	accepted = join_up(&first, &server);
+	accepted = ws_join(&first, &server);
 	if (ws_connect(&second, 7012) != -EADDRNOTAVAIL)
 		work_die("connect found a port");
 	if (ws_try_bind(&third, AT_LOOP, 0) != -EADDRINUSE)
 		work_die("bind found a port");
-	finish(&first, accepted);
-	finish(&second, join_up(&second, &server));
+	ws_finish(&first, accepted);
+	ws_finish(&second, ws_join(&second, &server));
 	ws_close(&third);
 	ws_close(&server);
 }
@@ -331,12 +295,12 @@ static void disconnect_reconnect(struct work *w)
 	struct wsock server = ws_listener(w), s = ws_open(w);
 
 	for (int i = 0; i < 3; i++) {
-		int accepted = join_up(&s, &server);
+		int accepted = ws_join(&s, &server);
 
 		ws_disconnect(&s);
 		close(accepted);
 	}
-	finish(&s, join_up(&s, &server));
+	ws_finish(&s, ws_join(&s, &server));
 	ws_close(&server);
 }
 
@@ -346,10 +310,10 @@ static void disconnect_keeps_fixed(struct work *w)
 	int accepted;
 
 	ws_bind(&s, 7023);
-	accepted = join_up(&s, &server);
+	accepted = ws_join(&s, &server);
 	ws_disconnect(&s);
 	close(accepted);
-	finish(&s, join_up(&s, &server));
+	ws_finish(&s, ws_join(&s, &server));
 	ws_close(&server);
 }
 
@@ -391,24 +355,6 @@ static void listener_stops(struct work *w)
 	ws_close(&left);
 }
 
-static void destroy(struct wsock *s)
-{
-	struct sockaddr_storage local = { 0 }, remote = { 0 };
-	socklen_t len = sizeof(local), far = sizeof(remote);
-	int err;
-
-	if (getsockname(s->fd, (struct sockaddr *)&local, &len) < 0)
-		work_die("getsockname");
-	if (getpeername(s->fd, (struct sockaddr *)&remote, &far) < 0)
-		addr_make(&remote, s->fam, AT_ANY, 0);
-	err = sock_destroy(s->proto, &local, &remote, s->cookie);
-	if (err == -EOPNOTSUPP)
-		work_skip(s->work, "this kernel has no SOCK_DESTROY");
-	errno = -err;
-	if (err)
-		work_die("SOCK_DESTROY");
-}
-
 static void destroyed(struct work *w)
 {
 	struct wsock server = ws_listener(w), s = ws_open(w), fixed = ws_open(w);
@@ -416,18 +362,18 @@ static void destroyed(struct work *w)
 	int64_t t0;
 
 	ws_bind(&fixed, 7025);
-	accepted[0] = join_up(&s, &server);
-	accepted[1] = join_up(&fixed, &server);
+	accepted[0] = ws_join(&s, &server);
+	accepted[1] = ws_join(&fixed, &server);
 	t0 = now_ns();
-	destroy(&s);
+	ws_destroy(&s);
 	ws_lost(&s, CAUSE_RESET, "ECONNABORTED", t0, now_ns());
-	destroy(&fixed);
+	ws_destroy(&fixed);
 	ws_close(&s);
-	close_with_reset(&fixed);
+	ws_close_resets(&fixed);
 	close(accepted[0]);
 	close(accepted[1]);
 	t0 = now_ns();
-	destroy(&server);
+	ws_destroy(&server);
 	ws_lost(&server, CAUSE_RESET, "ECONNABORTED", t0, now_ns());
 	ws_close(&server);
 }
@@ -454,7 +400,7 @@ static void fast_open(struct work *w)
 		work_die("sendto MSG_FASTOPEN");
 	ws_took(&s, HOW_CONNECT | HOW_SEND, true, t0, now_ns());
 	ws_remote(&s, &to);
-	finish(&s, ws_accept(&server));
+	ws_finish(&s, ws_accept(&server));
 	ws_close(&server);
 }
 
@@ -469,7 +415,7 @@ static void fast_open_deferred(struct work *w)
 	usleep(20000);
 	if (write(s.fd, "x", 1) != 1)
 		work_die("write");
-	finish(&s, ws_accept(&server));
+	ws_finish(&s, ws_accept(&server));
 	ws_close(&server);
 }
 

@@ -121,7 +121,7 @@ static void check_place(struct report *r, const struct seen *s)
 		differ(r, "%s: netns %llu, not %llu", kind, (unsigned long long)s->netns, (unsigned long long)l->netns);
 	if (s->proto != l->proto)
 		differ(r, "%s: proto %s, not %s", kind, proto_name(s->proto), proto_name(l->proto));
-	if (l->port && s->port != l->port)
+	if (s->port != l->port)
 		differ(r, "%s: port %u, not %u", kind, s->port, l->port);
 	if (*l->addr[0] && !one_of(s->addr, l->addr))
 		differ(r, "%s: addr %s, not %s%s%s", kind, s->addr, l->addr[0], *l->addr[1] ? " or " : "", l->addr[1]);

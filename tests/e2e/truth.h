@@ -25,7 +25,7 @@ struct life {
 	bool unseen_ok;		/* gone before it was ready: may be missing altogether */
 	bool owner_unknown;	/* the process had gone before the tracer came: null is right, a wrong pid is not */
 	bool remote_due;	/* connected at allocation: a null remote end is wrong */
-	uint16_t port;		/* 0: the workload cannot tell */
+	uint16_t port;
 	uint16_t remote_port[2];
 	pid_t pid;
 	uid_t uid;
@@ -54,6 +54,7 @@ struct truth {
 	uint64_t second_netns;	/* 0: none; may be gone, and its number another's, after `until` (0: open) */
 	int64_t since, until;	/* older events of the same inode belong to a namespace that has gone */
 	_Atomic uint32_t lives, happenings;
+	_Atomic bool stop;	/* set by the test to end a workload that runs until then */
 	char skip[160];		/* a workload's reason to skip itself */
 	struct life life[TRUTH_LIVES];
 	struct happening happening[TRUTH_HAPPENINGS];

@@ -183,24 +183,6 @@ static void reuseport_group(struct work *w)
 		ws_close(&s[(i * 5) % 8]);
 }
 
-static void destroy(struct wsock *s)
-{
-	struct sockaddr_storage local = { 0 }, remote = { 0 };
-	socklen_t len = sizeof(local), far = sizeof(remote);
-	int err;
-
-	if (getsockname(s->fd, (struct sockaddr *)&local, &len) < 0)
-		work_die("getsockname");
-	if (getpeername(s->fd, (struct sockaddr *)&remote, &far) < 0)
-		addr_make(&remote, s->fam, AT_ANY, 0);
-	err = sock_destroy(s->proto, &local, &remote, s->cookie);
-	if (err == -EOPNOTSUPP || err == -ENOENT)
-		work_skip(s->work, "this kernel has no SOCK_DESTROY for %s", proto_name(s->proto));
-	errno = -err;
-	if (err)
-		work_die("SOCK_DESTROY");
-}
-
 static void destroyed(struct work *w)
 {
 	struct wsock s = ws_open(w), fixed = ws_open(w);
@@ -209,9 +191,9 @@ static void destroyed(struct work *w)
 	ws_connect_ok(&s, SOMEWHERE);
 	ws_bind(&fixed, 7105);
 	t0 = now_ns();
-	destroy(&s);
+	ws_destroy(&s);
 	ws_lost(&s, CAUSE_RESET, "ECONNABORTED", t0, now_ns())->late = true;
-	destroy(&fixed);
+	ws_destroy(&fixed);
 	ws_close(&s);
 	ws_close(&fixed);
 }

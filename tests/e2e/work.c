@@ -295,9 +295,14 @@ void ws_connect_ok(struct wsock *s, uint16_t port)
 ssize_t ws_send(struct wsock *s, uint16_t port)
 {
 	struct sockaddr_storage to;
-	socklen_t len = addr_make(&to, s->fam, AT_LOOP, port);
+	socklen_t len = addr_make(&to, s->fam, AT_LOOP, port), room = sizeof(int);
 	int64_t t0 = now_ns();
-	ssize_t sent = sendto(s->fd, "x", 1, MSG_NOSIGNAL, (struct sockaddr *)&to, len);
+	ssize_t sent;
+	int old_error;
+
+	/* An earlier refusal would fail the call after it has taken a port: another case, see send_fails in udp.c. */
+	getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &old_error, &room);
+	sent = sendto(s->fd, "x", 1, MSG_NOSIGNAL, (struct sockaddr *)&to, len);
 
 	if (s->life < 0)
 		ws_took(s, HOW_SEND, true, t0, now_ns());
@@ -321,6 +326,24 @@ void ws_disconnect(struct wsock *s)
 	s->listening = false;
 	if (s->life >= 0 && !s->locked && had)
 		ws_lost(s, CAUSE_DISCONNECT, NULL, t0, now_ns())->late = !is_tcp(s->proto);
+}
+
+void ws_destroy(struct wsock *s)
+{
+	struct sockaddr_storage local = { 0 }, remote = { 0 };
+	socklen_t len = sizeof(local), far = sizeof(remote);
+	int err;
+
+	if (getsockname(s->fd, (struct sockaddr *)&local, &len) < 0)
+		work_die("getsockname");
+	if (getpeername(s->fd, (struct sockaddr *)&remote, &far) < 0)
+		addr_make(&remote, s->fam, AT_ANY, 0);
+	err = sock_destroy(s->proto, &local, &remote, s->cookie);
+	if (err == -EOPNOTSUPP || err == -ENOENT)
+		work_skip(s->work, "this kernel has no SOCK_DESTROY for %s", proto_name(s->proto));
+	errno = -err;
+	if (err)
+		work_die("SOCK_DESTROY");
 }
 
 void ws_option(const struct wsock *s, int level, int option, int value)
@@ -350,7 +373,7 @@ void ws_close(struct wsock *s)
 	ws_lost(s, CAUSE_CLOSE, NULL, t0, t1);
 }
 
-void ws_close_waits(struct wsock *s)
+struct happening *ws_close_waits(struct wsock *s)
 {
 	int64_t t0 = now_ns(), t1;
 	struct happening *end;
@@ -363,6 +386,29 @@ void ws_close_waits(struct wsock *s)
 	end = ws_lost(s, CAUSE_TIME_WAIT, NULL, t0 + TIME_WAIT_AT_LEAST, t1 + 600 * SECOND);
 	end->optional = true;
 	end->late = true;
+	return end;
+}
+
+void ws_close_resets(struct wsock *s)
+{
+	int64_t t0 = now_ns(), t1;
+
+	ws_linger0(s);
+	close(s->fd);
+	t1 = now_ns();
+	s->fd = -1;
+	ws_say(s, KIND_CLOSE, t0, t1);
+	ws_lost(s, CAUSE_CLOSE | CAUSE_RESET, "*", t0, t1);
+}
+
+void ws_finish(struct wsock *s, int accepted)
+{
+	char c;
+
+	close(accepted);
+	if (read(s->fd, &c, 1) != 0)
+		work_die("no end where it was due");
+	ws_close(s);
 }
 
 void ws_drop(struct wsock *s)
@@ -381,13 +427,18 @@ void ws_doomed(struct wsock *s)
 	ws_lost(s, CAUSE_CLOSE, NULL, t0, 0);
 }
 
-struct wsock ws_listener(struct work *work)
+struct wsock ws_listener_on(struct work *work, uint16_t port)
 {
 	struct wsock s = ws_open_as(work, work->fam, is_tcp(work->proto) ? work->proto : IPPROTO_TCP);
 
-	ws_bind(&s, 0);
+	ws_bind(&s, port);
 	ws_listen(&s);
 	return s;
+}
+
+struct wsock ws_listener(struct work *work)
+{
+	return ws_listener_on(work, 0);
 }
 
 int ws_accept(const struct wsock *listener)
@@ -397,6 +448,12 @@ int ws_accept(const struct wsock *listener)
 	if (fd < 0)
 		work_die("accept");
 	return fd;
+}
+
+int ws_join(struct wsock *client, const struct wsock *listener)
+{
+	ws_connect_ok(client, ws_port(listener));
+	return ws_accept(listener);
 }
 
 pid_t work_spawn(struct work *work, void (*fn)(struct work *work, void *arg), void *arg)

@@ -58,14 +58,23 @@ void ws_connect_ok(struct wsock *s, uint16_t port);
 int ws_connect_to(struct wsock *s, const struct sockaddr_storage *to, socklen_t len);
 ssize_t ws_send(struct wsock *s, uint16_t port);
 void ws_disconnect(struct wsock *s);
+/* SOCK_DESTROY; logs nothing. Skips the test when the kernel cannot. */
+void ws_destroy(struct wsock *s);
 void ws_option(const struct wsock *s, int level, int option, int value);
 void ws_linger0(const struct wsock *s);
 uint16_t ws_port(const struct wsock *s);
 
 /* close() by the last holder: close, release at once or as soon as the other end has answered. */
 void ws_close(struct wsock *s);
-/* close() by the last holder on the side that has to wait: close, time_wait, and the release a minute later. */
-void ws_close_waits(struct wsock *s);
+/*
+ * close() by the last holder on the side that has to wait: close, time_wait, and the release a minute later, which is
+ * returned (optional, so that nobody need wait for it).
+ */
+struct happening *ws_close_waits(struct wsock *s);
+/* The other end closes first, so that this one's port has no TIME_WAIT. */
+void ws_finish(struct wsock *s, int accepted);
+/* close() by the last holder that sends a reset: both words are true of its cause. */
+void ws_close_resets(struct wsock *s);
 /* close() of one descriptor of several: nothing happens. */
 void ws_drop(struct wsock *s);
 /* The process is about to die, or dies at the hand of another: close and release between now and truth_settle(). */
@@ -77,9 +86,13 @@ struct happening *ws_say(struct wsock *s, enum kind kind, int64_t t0, int64_t t1
 struct happening *ws_lost(struct wsock *s, unsigned cause, const char *err, int64_t t0, int64_t t1);
 void ws_remote(struct wsock *s, const struct sockaddr_storage *to);
 
-/* A listener on a port of the kernel's choice, and the descriptor of an accepted connection. */
+/* A listener on a port of the kernel's choice, or on this one. */
 struct wsock ws_listener(struct work *work);
+struct wsock ws_listener_on(struct work *work, uint16_t port);
+/* The descriptor of an accepted connection. */
 int ws_accept(const struct wsock *listener);
+/* Connects to the listener: the descriptor of the other end. */
+int ws_join(struct wsock *client, const struct wsock *listener);
 
 /* A child of the workload running fn(work, arg), and its end. */
 pid_t work_spawn(struct work *work, void (*fn)(struct work *work, void *arg), void *arg);

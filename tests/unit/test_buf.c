@@ -87,6 +87,7 @@ static void escaped_text_is_all_or_nothing(void **state)
 	assert_string_equal(buf_text(&b), "a\\x0ab");
 	assert_int_equal(buf_add_escaped(&b, "c\n", 2), -ENOBUFS);
 	assert_string_equal(buf_text(&b), "a\\x0ab");
+	assert_int_equal(b.len, 6);
 }
 
 static void padding_stops_at_the_column(void **state)

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What every sub-command gives and what they share. */
+#ifndef PORTWAKE_USER_CMD_H
+#define PORTWAKE_USER_CMD_H
+
+#include "user/annotate.h"
+#include "user/options.h"
+#include "user/run.h"
+
+/* Exit statuses of the program. */
+enum status {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+	STATUS_CANNOT = 3,	/* cannot trace here */
+};
+
+/* Each takes parsed options, logs what goes wrong once, and returns an exit status. */
+int cmd_live(const struct options *options);
+int cmd_stats(const struct options *options);
+
+/* What a tracing command stands on. */
+struct tracing {
+	int cgroup_root;
+	struct identity *identity;
+	struct annotate_table *annotations;
+	struct run_options run;
+};
+
+#define TRACING_INIT ((struct tracing){ .cgroup_root = -1 })
+
+/* Fills in everything of run but the sink. STATUS_DONE, or logged. */
+int tracing_set(struct tracing *tracing, const struct options *options);
+void tracing_clear(struct tracing *tracing);
+
+/* Logs how a run ended (r: what run() returned) and its summary; the exit status for it. */
+int tracing_report(const struct options *options, const struct run_result *result, int r);
+
+#define _cleanup_tracing_ _cleanup_(tracing_clear)
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* portwake stats: lifetimes added up over a stretch of time. */
+#include "user/cmd.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "user/json.h"
+#include "user/line.h"
+#include "user/log.h"
+#include "user/sink_text.h"
+#include "user/stats.h"
+
+#define TEXT_MAX (64u << 20)
+
+struct counting {
+	struct stats *stats;
+	struct identity *identity;
+	uint64_t gaps, lost;
+	uint64_t not_counted;
+};
+
+static struct process *on_ref(void *arg, struct process *process)
+{
+	(void)arg;
+	return identity_ref(process);
+}
+
+static void on_put(void *arg, struct process *process)
+{
+	struct counting *counting = arg;
+
+	identity_put(counting->identity, process);
+}
+
+static void on_process(const struct process *process, uint32_t *pid, uint64_t *start, const char **container)
+{
+	*pid = process->pid;
+	*start = process->start;
+	*container = process->container;
+}
+
+static const struct stats_ops stats_ops = { .ref = on_ref, .put = on_put, .process = on_process };
+
+static void on_change(void *arg, const struct change *change, int64_t offset)
+{
+	struct counting *counting = arg;
+
+	(void)offset;
+	if (change->gap) {
+		counting->gaps++;
+		counting->lost += change->gap->lost;
+	} else if (stats_change(counting->stats, change)) {
+		counting->not_counted++;
+	}
+}
+
+static void on_held(void *arg, const struct lifetime *lifetime, uint64_t now)
+{
+	struct counting *counting = arg;
+
+	if (stats_held(counting->stats, lifetime, now))
+		counting->not_counted++;
+}
+
+static const struct sink_ops stats_sink = { .change = on_change, .held = on_held };
+
+/* ---- JSON ---- */
+
+static void put_key(struct js *js, const struct stats_row *row, enum stats_by by)
+{
+	char text[ADDR_TEXT];
+
+	if (row->other) {
+		js_bool(js, "other", true);
+		return;
+	}
+	if (by == STATS_BY_PORT || by == STATS_BY_DESTINATION) {
+		js_str(js, "proto", proto_name(row->proto));
+		if (row->netns)
+			js_uint(js, "netns", row->netns);
+		else
+			js_null(js, "netns");
+	}
+	if (by == STATS_BY_PORT)
+		js_uint(js, "port", row->port);
+	if (by == STATS_BY_DESTINATION) {
+		js_str(js, "remote_addr", row->remote.family ? addr_text(&row->remote, text) : NULL);
+		if (row->remote.family)
+			js_uint(js, "remote_port", row->port);
+		else
+			js_null(js, "remote_port");
+	}
+	if (by == STATS_BY_CONTAINER)
+		js_str(js, "container", row->container);
+}
+
+static void put_owner(struct js *js, const struct process *owner, const char *pid, const char *comm, const char *exe)
+{
+	if (owner)
+		js_uint(js, pid, owner->pid);
+	else
+		js_null(js, pid);
+	js_str(js, comm, owner ? owner->comm : NULL);
+	js_str(js, exe, owner ? owner->exe : NULL);
+}
+
+static void put_percentiles(struct js *js, const struct hist *held)
+{
+	static const char *const names[] = { "shortest_ns", "median_ns", "p99_ns", "longest_ns" };
+	uint64_t values[] = { held->min, hist_percentile(held, 0.5), hist_percentile(held, 0.99), held->max };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (held->count)
+			js_uint(js, names[i], values[i]);
+		else
+			js_null(js, names[i]);
+	}
+}
+
+static void put_gaps(struct js *js, const struct hist *gaps)
+{
+	if (gaps->count) {
+		js_uint(js, "reuse_shortest_ns", gaps->min);
+		js_uint(js, "reuse_median_ns", hist_percentile(gaps, 0.5));
+	} else {
+		js_null(js, "reuse_shortest_ns");
+		js_null(js, "reuse_median_ns");
+	}
+}
+
+static void json_row(const struct stats_row *row, enum stats_by by, struct buf *out)
+{
+	_cleanup_js_ struct js js = js_object();
+
+	js_str(&js, "event", "stats");
+	js_str(&js, "by", stats_by_name(by));
+	put_key(&js, row, by);
+	if (by == STATS_BY_PROCESS)
+		put_owner(&js, row->pid ? row->last_owner : NULL, "pid", "comm", "exe");
+	js_uint(&js, "lifetimes", row->lifetimes);
+	js_uint(&js, "now", row->now);
+	js_uint(&js, "held_ns", row->held_ns);
+	put_percentiles(&js, &row->held);
+	put_gaps(&js, &row->gaps);
+	if (by != STATS_BY_PROCESS)
+		put_owner(&js, row->last_owner, "last_pid", "last_comm", "last_exe");
+	js_null(&js, "denials");
+	(void)!js_line(&js, out);
+}
+
+/* ---- text ---- */
+
+static void text_key(const struct stats_row *row, enum stats_by by, struct buf *out)
+{
+	char text[ENDPOINT_TEXT];
+
+	if (row->other)
+		buf_adds(out, "(all others)");
+	else if (by == STATS_BY_PORT)
+		buf_printf(out, "%u/%s", row->port, proto_name(row->proto));
+	else if (by == STATS_BY_DESTINATION && row->remote.family)
+		buf_printf(out, "%s/%s", endpoint_text(&row->remote, row->port, text), proto_name(row->proto));
+	else if (by == STATS_BY_CONTAINER && row->container)
+		buf_add_escaped(out, row->container, strnlen(row->container, 12));
+	else if (by == STATS_BY_PROCESS && row->pid)
+		buf_printf(out, "%u", row->pid);
+	else
+		buf_adds(out, "-");
+}
+
+static void text_cell(struct buf *out, bool known, uint64_t ns)
+{
+	char text[SPAN_TEXT];
+
+	buf_printf(out, " %9s", known ? span_text(ns, text) : "-");
+}
+
+static void text_row(const struct stats_row *row, enum stats_by by, struct buf *out)
+{
+	const struct hist *held = &row->held;
+	size_t start = out->len;
+
+	text_key(row, by, out);
+	buf_pad(out, start, 24);
+	buf_printf(out, " %9" PRIu64 " %6" PRIu64, row->lifetimes, row->now);
+	text_cell(out, true, row->held_ns);
+	text_cell(out, held->count, held->min);
+	text_cell(out, held->count, hist_percentile(held, 0.5));
+	text_cell(out, held->count, hist_percentile(held, 0.99));
+	text_cell(out, held->count, held->max);
+	if (by == STATS_BY_PORT)
+		text_cell(out, row->gaps.count, hist_percentile(&row->gaps, 0.5));
+	buf_addc(out, ' ');
+	if (row->last_owner)
+		buf_add_escaped(out, row->last_owner->comm, strlen(row->last_owner->comm));
+	else
+		buf_adds(out, "-");
+	buf_addc(out, '\n');
+}
+
+static void text_head(enum stats_by by, struct buf *out)
+{
+	static const char *const keys[STATS_BY_END] = { "PORT", "PID", "DESTINATION", "CONTAINER" };
+
+	buf_printf(out, "%-24s %9s %6s %9s %9s %9s %9s %9s%s %s\n", keys[by], "LIFETIMES", "NOW", "HELD", "SHORTEST",
+		   "MEDIAN", "P99", "LONGEST", by == STATS_BY_PORT ? "     REUSE" : "",
+		   by == STATS_BY_PROCESS ? "COMM" : "LAST");
+}
+
+/* ---- the command ---- */
+
+static int write_all(const struct buf *out)
+{
+	for (size_t at = 0; at < out->len;) {
+		ssize_t done = write(STDOUT_FILENO, out->data + at, out->len - at);
+
+		if (done < 0 && errno != EINTR)
+			return -errno;
+		at += done > 0 ? (size_t)done : 0;
+	}
+	return 0;
+}
+
+static int print_rows(struct stats *stats, const struct options *options)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
+	const struct stats_row *const *rows;
+	size_t count;
+	int r = stats_rows(stats, options->sort, &rows, &count);
+
+	if (r)
+		return r;
+	if (!options->json)
+		text_head(options->by, &out);
+	for (size_t i = 0; i < count; i++)
+		(options->json ? json_row : text_row)(rows[i], options->by, &out);
+	r = buf_error(&out);
+	return r ? r : write_all(&out);
+}
+
+int cmd_stats(const struct options *options)
+{
+	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
+	_cleanup_stats_ struct stats *stats = NULL;
+	struct counting counting = { 0 };
+	struct run_result result;
+	int r = tracing_set(&tracing, options);
+
+	if (r)
+		return r;
+	stats = stats_new(options->by, &stats_ops, &counting);
+	if (!stats) {
+		log_error("no memory");
+		return STATUS_FAILED;
+	}
+	counting.stats = stats;
+	counting.identity = tracing.identity;
+	tracing.run.sink = (struct sink){ &stats_sink, &counting };
+	r = run(&tracing.run, &result);
+	if (!r && counting.gaps)
+		log_warn("%" PRIu64 " gaps with %" PRIu64 " records lost: the numbers are too low", counting.gaps,
+			 counting.lost);
+	if (!r && counting.not_counted)
+		log_warn("no memory to count %" PRIu64 " lifetimes", counting.not_counted);
+	if (!r)
+		r = print_rows(stats, options);
+	return tracing_report(options, &result, r);
+}

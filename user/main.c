@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * portwake, in the order data takes:
+ *
+ *	bpf/probe_cgroup.h	the system calls: bind, connect, listen, send, close
+ *	bpf/probe_tracepoint.h	what happens later: TCP's end, TIME_WAIT's, route look-ups
+ *	bpf/probe_iter.h	sockets open before; single objects looked at again
+ *	bpf/record.h		observe(): does this socket hold a port, may that be news?
+ *	bpf/read.h maps.h flavors.h	kernel objects to values; every map; what BTF lacks
+ *	bpf/event.h		the wire between the two sides
+ *
+ *	user/probe.c		the ladder; loads, attaches, reads the ring and the loss counters
+ *	user/event.c		wire to checked struct
+ *	user/snapshot.c		rows of every network namespace in view (netns.c)
+ *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
+ *	user/lifetime.c		the tracker: statements to lifetimes
+ *	user/identity.c		process to executable, cgroup (cgroup.c), container
+ *	user/output.c		a bounded queue of lines to stdout
+ *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
+ *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/annotate.c		what a port is known for: data/ports.tsv
+ *
+ *	user/cmd_live.c cmd_stats.c cmd.c	the commands and what they share
+ *	user/options.c cli.c	options and commands as tables
+ *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground
+ */
+#include <fcntl.h>
+#include <stdbool.h>
+
+#include "user/base.h"
+#include "user/cli.h"
+#include "user/log.h"
+
+/* Descriptors 0 to 2 must be taken, or the next file opened would be written to as stdout. */
+static int guard_standard_files(void)
+{
+	bool stdout_open = fcntl(STDOUT_FILENO, F_GETFD) >= 0;
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
+	return stdout_open ? 0 : -EBADF;
+}
+
+int main(int argc, char **argv)
+{
+	if (guard_standard_files()) {
+		log_error("stdout is closed: there is nowhere to write to");
+		return 1;
+	}
+	return cli(argc, argv);
+}

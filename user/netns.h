@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Network namespaces: finding one by what a user types, and walking all that can be seen. */
+#ifndef PORTWAKE_USER_NETNS_H
+#define PORTWAKE_USER_NETNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/base.h"
+
+/* A name in /run/netns, a path, or an inode number (taken as it is). 0, or -errno: -ENOENT when there is none. */
+int netns_resolve(const char *text, uint32_t *inode);
+
+/*
+ * Calls visit() in each network namespace in view: of this process, of every
+ * process in /proc, and those mounted somewhere. wanted (count entries; count
+ * 0: all) restricts it. Comes back to the one it began in. 0 or -errno; what
+ * visit() returns other than 0 ends the walk and is returned.
+ */
+int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg);
+
+/* Is it still there, as far as can be seen? */
+bool netns_alive(uint32_t inode);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The table of options and its parser. */
+#include "user/options.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "user/log.h"
+#include "user/netns.h"
+
+static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
+
+static int refuse(char *why, size_t size, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, size, fmt, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int set_json(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	o->json = true;
+	return 0;
+}
+
+static int set_help(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	o->help = true;
+	return 0;
+}
+
+static int set_verbose(struct options *o _unused, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	log_set_level(LOG_LEVEL_DEBUG);
+	return 0;
+}
+
+static int set_listeners(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	o->listeners = true;
+	return 0;
+}
+
+static int set_duration(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_seconds(value, &o->duration_ns) || !o->duration_ns)
+		return refuse(why, size, "'%s' is not a length of time; as in 5, 1.5, 250ms, 10m, 2h", value);
+	return 0;
+}
+
+static int set_netns(struct options *o, const char *value, char *why, size_t size)
+{
+	uint32_t *count = &o->settings.netns_count;
+
+	if (*count == PW_FILTER)
+		return refuse(why, size, "more than %d network namespaces", PW_FILTER);
+	if (netns_resolve(value, &o->settings.netns[*count]))
+		return refuse(why, size, "there is no network namespace '%s': give a name of `ip netns list`, a path "
+			      "like /proc/PID/ns/net, or an inode number of `lsns -t net`", value);
+	++*count;
+	return 0;
+}
+
+static int add_pid(struct options *o, const char *value, char *why, size_t size)
+{
+	uint32_t *count = &o->settings.pid_count;
+	uint64_t pid;
+
+	if (num_u64(value, 1, INT32_MAX, &pid))
+		return refuse(why, size, "'%s' is not a process id; as in 1234 or 1234,1235", value);
+	if (*count == PW_FILTER)
+		return refuse(why, size, "more than %d processes", PW_FILTER);
+	o->settings.pid[(*count)++] = (uint32_t)pid;
+	return 0;
+}
+
+static int set_pid(struct options *o, const char *value, char *why, size_t size)
+{
+	for (;;) {
+		char one[32];
+		size_t length = strcspn(value, ",");
+		int r;
+
+		snprintf(one, sizeof(one), "%.*s", (int)length, value);
+		r = add_pid(o, one, why, size);
+		if (r || !value[length])
+			return r;
+		value += length + 1;
+	}
+}
+
+static int set_comm(struct options *o, const char *value, char *why, size_t size)
+{
+	if (!*value || strlen(value) >= PW_COMM)
+		return refuse(why, size, "'%s' is not a process name: those have 1 to %d bytes, as in /proc/PID/comm",
+			      value, PW_COMM - 1);
+	strcpy(o->settings.comm, value);
+	return 0;
+}
+
+static int set_cgroup(struct options *o, const char *value, char *why, size_t size)
+{
+	if (!*value)
+		return refuse(why, size, "the path is empty");
+	o->cgroup = value;
+	return 0;
+}
+
+static int set_port(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_port_list(value, &o->ports))
+		return refuse(why, size, "'%s' is not a list of ports from 1 to 65535; as in 443 or 80,8000-8999", value);
+	o->by_port = true;
+	return 0;
+}
+
+static int set_proto(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_proto_list(value, &o->settings.protos))
+		return refuse(why, size, "'%s' is not a list of protocols: tcp, udp, udplite", value);
+	return 0;
+}
+
+static int set_ring_size(struct options *o, const char *value, char *why, size_t size)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes;
+
+	if (num_size(value, page, 1u << 30, &bytes) || bytes & (bytes - 1))
+		return refuse(why, size, "'%s' is not a power of two from %llu to 1G; as in 64K or 8M", value,
+			      (unsigned long long)page);
+	o->ring_size = (uint32_t)bytes;
+	return 0;
+}
+
+static int set_ports(struct options *o, const char *value, char *why, size_t size)
+{
+	if (o->file_count == OPTIONS_FILES)
+		return refuse(why, size, "more than %d files", OPTIONS_FILES);
+	o->files[o->file_count++] = value;
+	return 0;
+}
+
+static int set_by(struct options *o, const char *value, char *why, size_t size)
+{
+	if (stats_by_of(value, &o->by))
+		return refuse(why, size, "'%s' is none of port, process, destination, container", value);
+	return 0;
+}
+
+static int set_sort(struct options *o, const char *value, char *why, size_t size)
+{
+	if (stats_sort_of(value, &o->sort))
+		return refuse(why, size, "'%s' is none of lifetimes, now, held, longest, key", value);
+	return 0;
+}
+
+const struct option_row option_rows[] = {
+	{ "json", 'j', NULL, "one JSON object a line", FOR_ALL, set_json },
+	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m); default: at Ctrl-C", FOR_ALL, set_duration },
+	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated", FOR_ALL, set_netns },
+	{ "pid", 'p', "PID[,PID]", "only what these processes allocate", FOR_ALL, set_pid },
+	{ "comm", 'c', "NAME", "only what processes of this name allocate", FOR_ALL, set_comm },
+	{ "cgroup", 'g', "PATH", "only what processes in this cgroup (v2) and below allocate", FOR_ALL, set_cgroup },
+	{ "port", 'P', "N[-M],...", "only these local ports", FOR_ALL, set_port },
+	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_ALL, set_proto },
+	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
+	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
+	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
+	{ "ports", 0, "FILE", "annotated ports of your own (TSV), over the shipped ones; may be repeated", FOR_ALL,
+	  set_ports },
+	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_ALL, set_ring_size },
+	{ "verbose", 'v', NULL, "say more on stderr", FOR_ALL, set_verbose },
+	{ "help", 'h', NULL, "this text", FOR_ALL, set_help },
+};
+
+const size_t option_count = ARRAY_SIZE(option_rows);
+
+/* The option at argv[*at], with its value wherever that stands; NULL when there is none of that name. */
+static const struct option_row *find_option(char **argv, int *at, const char **value)
+{
+	const char *text = argv[*at];
+	size_t length = strcspn(text, "=");
+
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_row *row = &option_rows[i];
+		bool is_long = !strncmp(text, "--", 2) && strlen(row->name) == length - 2 &&
+			       !strncmp(text + 2, row->name, length - 2);
+		bool is_short = row->letter && text[0] == '-' && text[1] == row->letter && (!text[2] || row->value);
+
+		if (!is_long && !is_short)
+			continue;
+		*value = is_long ? (text[length] ? text + length + 1 : NULL) : (text[2] ? text + 2 : NULL);
+		return row;
+	}
+	return NULL;
+}
+
+static int parse_one(struct options *options, unsigned int command, char **argv, int *at, char *why, size_t size)
+{
+	const char *value = NULL, *text = argv[*at];
+	const struct option_row *row = text[0] == '-' && text[1] ? find_option(argv, at, &value) : NULL;
+	char reason[300];
+
+	if (!row && text[0] == '-')
+		return refuse(why, size, "unknown option '%s': --help lists the options", text);
+	if (!row)
+		return refuse(why, size, "unexpected argument '%s': a command to trace stands behind --", text);
+	if (!(row->commands & command))
+		return refuse(why, size, "option --%s does not go with this command", row->name);
+	if (!row->value && value)
+		return refuse(why, size, "option --%s takes no value", row->name);
+	if (row->value && !value)
+		value = argv[++*at];
+	if (row->value && !value)
+		return refuse(why, size, "option --%s needs a value: %s", row->name, row->value);
+	if (row->set(options, value, reason, sizeof(reason)))
+		return refuse(why, size, "--%s: %s", row->name, reason);
+	return 0;
+}
+
+int options_parse(struct options *options, unsigned int command, int argc, char **argv, char *why, size_t size)
+{
+	for (int at = 1; at < argc; at++) {
+		int r;
+
+		if (!strcmp(argv[at], "--")) {
+			if (!argv[at + 1])
+				return refuse(why, size, "no command behind --");
+			options->command = argv + at + 1;
+			return 0;
+		}
+		r = parse_one(options, command, argv, &at, why, size);
+		if (r)
+			return r;
+	}
+	return 0;
+}

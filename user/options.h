@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a command line can say, as a table: the parser, --help and the man page
+ * are made from it.
+ */
+#ifndef PORTWAKE_USER_OPTIONS_H
+#define PORTWAKE_USER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/event.h"
+#include "user/num.h"
+#include "user/stats.h"
+
+#define OPTIONS_FILES 16
+
+struct options {
+	bool json;
+	bool listeners;
+	bool by_port;
+	bool help;
+	struct pw_settings settings;	/* the filters that act in the kernel */
+	struct port_set ports;
+	uint64_t duration_ns;
+	uint32_t ring_size;
+	const char *cgroup;		/* NULL: any */
+	const char *files[OPTIONS_FILES];	/* --ports */
+	size_t file_count;
+	enum stats_by by;
+	enum stats_sort sort;
+	char *const *command;		/* NULL: none */
+};
+
+/* The commands, for `option.commands`. */
+enum command_bit {
+	FOR_LIVE = 1,
+	FOR_STATS = 2,
+	FOR_ALL = FOR_LIVE | FOR_STATS,
+};
+
+struct option_row {
+	const char *name;		/* without "--" */
+	char letter;			/* 0: none */
+	const char *value;		/* what it takes, for help; NULL: nothing */
+	const char *help;
+	unsigned int commands;		/* enum command_bit */
+	/* 0, or -EINVAL with the reason in why ("not a port: ..."). value points into argv. */
+	int (*set)(struct options *options, const char *value, char *why, size_t size);
+};
+
+extern const struct option_row option_rows[];
+extern const size_t option_count;
+
+/*
+ * Parses argv[1..argc) for a command. 0, or -EINVAL with one line in why that
+ * names the option. What stands behind "--" becomes options->command, where
+ * the command takes one.
+ */
+int options_parse(struct options *options, unsigned int command, int argc, char **argv, char *why, size_t size);
+
+#endif

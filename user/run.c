@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Ring to tracker to sink, and what a timer does beside it. */
+#include "user/run.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+
+#include "user/clock.h"
+#include "user/lifetime.h"
+#include "user/log.h"
+#include "user/mem.h"
+#include "user/netns.h"
+#include "user/snapshot.h"
+
+#define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
+#define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
+#define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many */
+#define CONSUME_BATCHES 32
+#define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
+#define TW_LENGTH_NS 58000000000ULL	/* TCP_TIMEWAIT_LEN, less what a timer may be early */
+
+/* Events kept while the snapshot is read; it says what was before them. */
+struct early {
+	struct event *events;
+	size_t count, size;
+	int error;
+};
+
+struct run {
+	const struct run_options *options;
+	struct run_result *result;
+	struct probe *probe;
+	struct tracker *tracker;
+	struct early *early;		/* not NULL: gather, do not feed */
+	int epoll, timer, signals;
+	int64_t offset;			/* clock_offset() */
+	uint64_t ready_at;
+	uint64_t ticks;
+	struct probe_loss loss;		/* totals as last read */
+	uint64_t no_memory, no_memory_told;
+	uint64_t clean_at;		/* when the counters last stood still */
+	struct gap gap;			/* being gathered; lost 0: none */
+	pid_t command;
+	int command_gate;		/* the command begins when this pipe closes */
+	bool stop;
+	bool blocked;			/* the sink waits for its descriptor */
+};
+
+/* ---- tracker's way out ---- */
+
+static void on_change(void *arg, const struct change *change)
+{
+	struct run *run = arg;
+
+	run->result->events++;
+	run->options->sink.ops->change(run->options->sink.arg, change, run->offset);
+}
+
+static struct process *on_owner(void *arg, const struct event *event)
+{
+	struct run *run = arg;
+
+	return identity_owner(run->options->identity, event);
+}
+
+static void on_put(void *arg, struct process *process)
+{
+	struct run *run = arg;
+
+	identity_put(run->options->identity, process);
+}
+
+static const struct tracker_ops tracker_ops = { .emit = on_change, .owner = on_owner, .put = on_put };
+
+/* ---- ring's way in ---- */
+
+static void feed(struct run *run, const struct event *event)
+{
+	if (tracker_feed(run->tracker, event))
+		run->no_memory++;
+}
+
+static void keep_early(struct early *early, const struct event *event)
+{
+	if (early->count == early->size) {
+		size_t size = early->size ? early->size * 2 : 4096;
+		struct event *events = pw_reallocarray(early->events, size, sizeof(*events));
+
+		if (!events) {
+			early->error = -ENOMEM;
+			return;
+		}
+		early->events = events;
+		early->size = size;
+	}
+	early->events[early->count++] = *event;
+}
+
+static void on_event(void *arg, const struct event *event)
+{
+	struct run *run = arg;
+
+	if (event->kind == PW_PROCESS)
+		identity_learn(run->options->identity, event);
+	else if (run->early)
+		keep_early(run->early, event);
+	else
+		feed(run, event);
+}
+
+/* All that is there; of a ring that fills as fast as it is read, a good part. */
+static int consume(struct run *run)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < CONSUME_BATCHES && r == -EAGAIN; i++)
+		r = probe_consume(run->probe);
+	return r < 0 && r != -EAGAIN ? r : 0;
+}
+
+/* ---- looks at what no hook tells ---- */
+
+typedef bool (*choose_fn)(const struct lifetime *lifetime);
+
+static bool choose_all(const struct lifetime *lifetime)
+{
+	return lifetime->holds & HOLD_TW ? lifetime->tw != 0 : lifetime->sk != 0;
+}
+
+/* A TIME_WAIT that does not expire (reset, purged), a kernel socket's end, a datagram socket that only disconnects. */
+static bool choose_hookless(const struct lifetime *lifetime)
+{
+	if (!choose_all(lifetime))
+		return false;
+	if (lifetime->holds & HOLD_TW || lifetime->flags & PW_F_KERNEL)
+		return true;
+	return lifetime->proto != IPPROTO_TCP && lifetime->remote.family && !(lifetime->flags & PW_F_LOCKED);
+}
+
+struct asked {
+	uint64_t cookie;
+	uint32_t generation;
+	enum hold hold;
+};
+
+static void ask(struct run *run, choose_fn choose, struct pw_look *looks, struct asked *asked, size_t *count)
+{
+	for (struct lifetime *l = tracker_first(run->tracker); l; l = l->all_next) {
+		bool tw = l->holds & HOLD_TW;
+
+		if (!choose(l))
+			continue;
+		asked[*count] = (struct asked){ l->cookie, l->generation, tw ? HOLD_TW : HOLD_SOCK };
+		looks[(*count)++] = (struct pw_look){
+			.sk = tw ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto, .tw = tw,
+		};
+	}
+}
+
+/* Is the namespace gone? The last answer is kept: many sockets end with one namespace. */
+static bool namespace_gone(uint32_t netns, uint32_t *known, bool *gone)
+{
+	if (*known != netns) {
+		*known = netns;
+		*gone = !netns_alive(netns);
+	}
+	return *gone;
+}
+
+static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool after_loss, uint64_t now)
+{
+	if (after_loss)
+		return CAUSE_UNKNOWN;
+	if (hold == HOLD_TW)
+		return l->tw_at && now - l->tw_at >= TW_LENGTH_NS ? CAUSE_TIME_WAIT : CAUSE_UNKNOWN;
+	return l->flags & PW_F_KERNEL ? CAUSE_CLOSE : CAUSE_DISCONNECT;
+}
+
+static void settle_looks(struct run *run, const struct pw_look *looks, const struct asked *asked, size_t count,
+			 bool after_loss)
+{
+	uint64_t now = now_boottime();
+	uint32_t known = 0;
+	bool gone = false;
+
+	for (size_t i = 0; i < count; i++) {
+		struct lifetime *l;
+		enum cause cause;
+
+		if (looks[i].held)
+			continue;
+		l = tracker_find(run->tracker, asked[i].cookie, asked[i].generation);
+		if (!l)
+			continue;
+		cause = cause_of_look(l, asked[i].hold, after_loss, now);
+		if (cause == CAUSE_UNKNOWN && namespace_gone(l->netns, &known, &gone))
+			cause = CAUSE_NETNS;
+		tracker_lost(run->tracker, l, asked[i].hold, cause, now);
+	}
+}
+
+/* Asks the kernel; then takes in what it said meanwhile; what still seems held is settled by the answers. */
+static int look(struct run *run, choose_fn choose, bool after_loss)
+{
+	size_t room = tracker_count(run->tracker), count = 0;
+	_cleanup_free_ struct pw_look *looks = calloc(room + 1, sizeof(*looks));
+	_cleanup_free_ struct asked *asked = calloc(room + 1, sizeof(*asked));
+	int r;
+
+	if (!looks || !asked)
+		return -ENOMEM;
+	ask(run, choose, looks, asked, &count);
+	r = count ? probe_look(run->probe, looks, count) : 0;
+	if (!r && count)
+		r = consume(run);
+	if (!r)
+		settle_looks(run, looks, asked, count, after_loss);
+	return r;
+}
+
+/* ---- snapshot and merge ---- */
+
+static int compare_early(const void *left, const void *right)
+{
+	const struct event *a = *(const struct event *const *)left, *b = *(const struct event *const *)right;
+
+	return a->cookie < b->cookie ? -1 : a->cookie > b->cookie;
+}
+
+/*
+ * Did the live stream tell of this row's port before the row? A send tells of
+ * any unconnected socket, old ones too: then the row is the better witness.
+ */
+static bool told_before(const struct event *const *sorted, size_t count, const struct event *row)
+{
+	const struct event *const *found = bsearch(&row, sorted, count, sizeof(*sorted), compare_early);
+
+	if (!found)
+		return false;
+	while (found > sorted && found[-1]->cookie == row->cookie)
+		found--;
+	for (; found < sorted + count && (*found)->cookie == row->cookie; found++)
+		if ((*found)->kind == PW_SOCK && (*found)->port == row->port && (*found)->how != PW_HOW_SEND &&
+		    !((*found)->flags & (PW_F_UPDATE | PW_F_LATE)) && (*found)->time < row->time)
+			return true;
+	return false;
+}
+
+/* Rows of sockets not known yet are looked at once more: one may have been read while its release was under way. */
+static int still_there(struct run *run, const struct snapshot *s, struct pw_look *looks)
+{
+	for (size_t i = 0; i < s->count; i++)
+		looks[i] = (struct pw_look){
+			.sk = s->rows[i].sk, .cookie = s->rows[i].cookie, .port = s->rows[i].port,
+			.proto = s->rows[i].proto, .tw = s->rows[i].state == STATE_TIME_WAIT,
+		};
+	return probe_look(run->probe, looks, s->count);
+}
+
+static int merge(struct run *run, const struct snapshot *s, const struct early *early)
+{
+	_cleanup_free_ struct pw_look *looks = calloc(s->count + 1, sizeof(*looks));
+	_cleanup_free_ const struct event **sorted = calloc(early->count + 1, sizeof(*sorted));
+	int r;
+
+	if (!looks || !sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < early->count; i++)
+		sorted[i] = &early->events[i];
+	if (early->count)
+		qsort(sorted, early->count, sizeof(*sorted), compare_early);
+	r = still_there(run, s, looks);
+	if (r)
+		return r;
+	for (size_t i = 0; i < s->count; i++)
+		if ((looks[i].held || !s->rows[i].sk || tracker_knows(run->tracker, s->rows[i].cookie)) &&
+		    !told_before(sorted, early->count, &s->rows[i]))
+			feed(run, &s->rows[i]);
+	for (size_t i = 0; i < early->count; i++)
+		feed(run, &early->events[i]);
+	return 0;
+}
+
+static int take_snapshot(struct run *run)
+{
+	const struct pw_settings *settings = &run->options->probe.settings;
+	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
+	struct early early = { 0 };
+	int r;
+
+	run->early = &early;
+	r = snapshot_take(&snapshot, run->probe, settings->netns, settings->netns_count);
+	if (!r)
+		r = consume(run);
+	run->early = NULL;
+	if (!r)
+		r = early.error ? early.error : merge(run, &snapshot, &early);
+	pw_free(early.events);
+	return r;
+}
+
+/* ---- loss ---- */
+
+static void add_loss(struct run *run, uint64_t before, uint64_t now, const char *reason)
+{
+	if (now <= before)
+		return;
+	if (!run->gap.lost) {
+		run->gap.since = run->clean_at;
+		run->gap.reason = reason;
+	}
+	run->gap.lost += now - before;
+	run->result->lost += now - before;
+}
+
+/* Reads the counters; true while they rise. */
+static bool losses_rise(struct run *run, uint64_t now)
+{
+	struct probe_loss loss = run->loss;
+	uint64_t before = run->gap.lost;
+
+	if (probe_losses(run->probe, &loss))
+		return false;
+	add_loss(run, run->loss.ring, loss.ring, "ring");
+	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
+	add_loss(run, run->loss.map, loss.map, "map");
+	add_loss(run, run->loss.malformed, loss.malformed, "malformed");
+	add_loss(run, run->no_memory_told, run->no_memory, "memory");
+	run->gap.lost_allocations += loss.ring_allocations - run->loss.ring_allocations;
+	run->loss = loss;
+	run->no_memory_told = run->no_memory;
+	if (run->gap.lost != before)
+		return true;
+	run->clean_at = now;
+	return false;
+}
+
+/* Tells the gap, then looks at the world anew: what was released in it ends as unknown. */
+static int close_gap(struct run *run, uint64_t now)
+{
+	struct gap gap = run->gap;
+	struct change change = { .what = WHAT_GAP, .time = now, .gap = &gap, .exact = true };
+	int r;
+
+	gap.until = now;
+	run->gap = (struct gap){ 0 };
+	run->clean_at = now;
+	on_change(run, &change);
+	r = take_snapshot(run);
+	return r ? r : look(run, choose_all, true);
+}
+
+static int watch_losses(struct run *run, bool ending)
+{
+	uint64_t now = now_boottime();
+	bool rising = losses_rise(run, now);
+
+	if (!run->gap.lost || (rising && !ending && now - run->gap.since < GAP_MAX_NS))
+		return 0;
+	return close_gap(run, now);
+}
+
+/* ---- the command ---- */
+
+static int start_command(struct run *run)
+{
+	int gate[2];
+	char go;
+
+	if (pipe2(gate, O_CLOEXEC) < 0)
+		return -errno;
+	run->command = fork();
+	if (run->command < 0)
+		return -errno;
+	if (!run->command) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		signal(SIGPIPE, SIG_DFL);
+		close(gate[1]);
+		if (read(gate[0], &go, 1) != 1)
+			_exit(1);
+		/* Our stdout is for data alone. */
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+		execvp(run->options->command[0], run->options->command);
+		log_error("%s: %s", run->options->command[0], strerror(errno));
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	close(gate[0]);
+	run->command_gate = gate[1];
+	return 0;
+}
+
+static void open_gate(struct run *run)
+{
+	if (run->command_gate >= 0 && write(run->command_gate, "", 1) != 1)
+		log_warn("the command could not be started: %s", strerror(errno));
+	close_fd(&run->command_gate);
+}
+
+/* We are the reaper of the command's orphans, so that descent can be seen: all that end come here. */
+static void reap(struct run *run)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid != run->command)
+			continue;
+		run->result->command_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+		run->command = 0;
+		run->stop = true;
+	}
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct run *run)
+{
+	struct signalfd_siginfo info;
+
+	while (read(run->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD) {
+			reap(run);
+		} else if (run->command > 0 && !run->result->signalled) {
+			/* The terminal has told the command already. */
+			if (info.ssi_code != SI_KERNEL)
+				kill(run->command, (int)info.ssi_signo);
+			run->result->signalled = true;
+		} else {
+			run->stop = true;
+		}
+	}
+}
+
+static int on_tick(struct run *run)
+{
+	uint64_t expirations;
+	int r;
+
+	if (read(run->timer, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
+		return -errno;
+	run->ticks++;
+	r = consume(run);
+	if (!r && run->ticks % LOSS_TICKS == 0)
+		r = watch_losses(run, false);
+	if (!r && run->ticks % LOOK_TICKS == 0) {
+		run->offset = clock_offset();
+		r = look(run, choose_hookless, false);
+	}
+	if (run->options->duration_ns && now_boottime() - run->ready_at >= run->options->duration_ns)
+		run->stop = true;
+	return r;
+}
+
+static int watch(struct run *run, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	return epoll_ctl(run->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Waits for the sink's descriptor only while that has something to take. */
+static int flush(struct run *run)
+{
+	const struct sink *sink = &run->options->sink;
+	int r = sink->ops->flush ? sink->ops->flush(sink->arg) : 0;
+	int fd = sink->ops->fd ? sink->ops->fd(sink->arg) : -1;
+	bool blocked = r == -EAGAIN && fd >= 0;
+
+	if (blocked != run->blocked) {
+		run->blocked = blocked;
+		if (blocked)
+			watch(run, fd, EPOLLOUT);
+		else
+			epoll_ctl(run->epoll, EPOLL_CTL_DEL, fd, NULL);
+	}
+	return r == -EAGAIN ? 0 : r;
+}
+
+static int turn(struct run *run)
+{
+	struct epoll_event events[8];
+	int count = epoll_wait(run->epoll, events, ARRAY_SIZE(events), -1);
+	int r = 0;
+
+	if (count < 0)
+		return errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < count && !r; i++) {
+		if (events[i].data.fd == run->signals)
+			on_signal(run);
+		else if (events[i].data.fd == run->timer)
+			r = on_tick(run);
+		else if (events[i].data.fd == probe_fd(run->probe))
+			r = consume(run);
+	}
+	return r ? r : flush(run);
+}
+
+static void tell_held(struct run *run)
+{
+	const struct sink *sink = &run->options->sink;
+	uint64_t now = now_boottime();
+
+	for (struct lifetime *l = tracker_first(run->tracker); sink->ops->held && l; l = l->all_next)
+		sink->ops->held(sink->arg, l, now);
+}
+
+static int loop(struct run *run)
+{
+	int r = 0;
+
+	while (!r && !run->stop)
+		r = turn(run);
+	run->result->elapsed_ns = now_boottime() - run->ready_at;
+	if (!r)
+		r = consume(run);
+	if (!r)
+		r = watch_losses(run, true);
+	if (!r)
+		tell_held(run);
+	return r ? r : flush(run);
+}
+
+/* ---- beginning ---- */
+
+static int open_descriptors(struct run *run)
+{
+	struct itimerspec every = { .it_interval = { .tv_nsec = TICK_NS }, .it_value = { .tv_nsec = TICK_NS } };
+	sigset_t mask;
+	int r;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	run->epoll = epoll_create1(EPOLL_CLOEXEC);
+	run->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	run->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run->epoll < 0 || run->timer < 0 || run->signals < 0 || timerfd_settime(run->timer, 0, &every, NULL) < 0)
+		return -errno;
+	r = watch(run, run->timer, EPOLLIN);
+	return r ? r : watch(run, run->signals, EPOLLIN);
+}
+
+static int open_probe(struct run *run)
+{
+	struct probe_options options = run->options->probe;
+	int r;
+
+	if (run->options->command) {
+		options.settings.ancestor = (uint32_t)getpid();
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		r = start_command(run);
+		if (r)
+			return r;
+	}
+	r = probe_open(&options, on_event, run, &run->probe, run->result->why, sizeof(run->result->why));
+	return r ? r : watch(run, probe_fd(run->probe), EPOLLIN);
+}
+
+static void name_rungs(struct run *run)
+{
+	const struct probe_hook *hooks;
+	size_t count = probe_hooks(run->probe, &hooks), used = 0, size = sizeof(run->result->rungs);
+
+	for (size_t i = 0; i < count && used < size; i++)
+		used += (size_t)snprintf(run->result->rungs + used, size - used, "%s%s %s", i ? ", " : "",
+					 hooks[i].name, hooks[i].rung ? hooks[i].rung : "none");
+}
+
+static int begin(struct run *run)
+{
+	struct change ready = { .what = WHAT_READY, .exact = true };
+	int r = open_descriptors(run);
+
+	if (!r)
+		r = open_probe(run);
+	if (r)
+		return r;
+	name_rungs(run);
+	run->tracker = tracker_new(&tracker_ops, run);
+	if (!run->tracker)
+		return -ENOMEM;
+	run->offset = clock_offset();
+	run->clean_at = now_boottime();
+	tracker_starting(run->tracker, true);
+	r = take_snapshot(run);
+	tracker_starting(run->tracker, false);
+	if (r)
+		return r;
+	run->ready_at = ready.time = now_boottime();
+	on_change(run, &ready);
+	open_gate(run);
+	return flush(run);
+}
+
+static void end(struct run *run)
+{
+	if (run->command > 0 && run->command_gate >= 0)
+		kill(run->command, SIGKILL);
+	close_fd(&run->command_gate);
+	tracker_free(&run->tracker);
+	probe_free(&run->probe);
+	close_fd(&run->epoll);
+	close_fd(&run->timer);
+	close_fd(&run->signals);
+}
+
+int run(const struct run_options *options, struct run_result *result)
+{
+	struct run run = {
+		.options = options, .result = result, .epoll = -1, .timer = -1, .signals = -1, .command_gate = -1,
+	};
+	int r;
+
+	*result = (struct run_result){ 0 };
+	r = begin(&run);
+	if (!r)
+		r = loop(&run);
+	if (r && !result->why[0])
+		snprintf(result->why, sizeof(result->why), "%s", strerror(-r));
+	end(&run);
+	return r;
+}
+
+bool run_interrupted(void)
+{
+	struct timespec none = { 0 };
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	return sigtimedwait(&mask, NULL, &none) > 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Text columns. */
+#include "user/sink_text.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "user/line.h"
+
+enum column { AT_EVENT = 13, AT_PROTO = 23, AT_LOCAL = 28, AT_PID = 50, AT_COMM = 58, AT_DETAIL = 74 };
+
+static const char *const colours[WHAT_END] = {
+	[WHAT_ALLOCATE] = "\033[32m", [WHAT_LISTEN] = "\033[36m", [WHAT_TIME_WAIT] = "\033[33m",
+	[WHAT_RELEASE] = "\033[2m", [WHAT_GAP] = "\033[31m", [WHAT_PRESENT] = "\033[34m",
+};
+
+char *span_text(uint64_t ns, char out[SPAN_TEXT])
+{
+	uint64_t seconds = ns / 1000000000;
+
+	if (ns < 1000000)
+		snprintf(out, SPAN_TEXT, "%" PRIu64 "us", ns / 1000);
+	else if (seconds < 1)
+		snprintf(out, SPAN_TEXT, "%.1fms", (double)ns / 1e6);
+	else if (seconds < 600)
+		snprintf(out, SPAN_TEXT, "%.3fs", (double)ns / 1e9);
+	else if (seconds < 172800)
+		snprintf(out, SPAN_TEXT, "%" PRIu64 "h%02" PRIu64 "m", seconds / 3600, seconds / 60 % 60);
+	else
+		snprintf(out, SPAN_TEXT, "%" PRIu64 "d%02" PRIu64 "h", seconds / 86400, seconds / 3600 % 24);
+	return out;
+}
+
+static void put_clock(struct buf *out, uint64_t time)
+{
+	time_t seconds = (time_t)(time / 1000000000);
+	struct tm tm;
+
+	localtime_r(&seconds, &tm);
+	buf_printf(out, "%02d:%02d:%02d.%03u", tm.tm_hour, tm.tm_min, tm.tm_sec,
+		   (unsigned int)(time / 1000000 % 1000));
+}
+
+/* One space at least, so that a wide column never runs into the next. */
+static void to_column(struct buf *out, size_t start, size_t column)
+{
+	buf_addc(out, ' ');
+	buf_pad(out, start, column);
+}
+
+static void put_head(struct buf *out)
+{
+	size_t start = out->len;
+
+	buf_adds(out, "TIME");
+	to_column(out, start, AT_EVENT);
+	buf_adds(out, "EVENT");
+	to_column(out, start, AT_PROTO);
+	buf_adds(out, "PRO");
+	to_column(out, start, AT_LOCAL);
+	buf_adds(out, "LOCAL");
+	to_column(out, start, AT_PID);
+	buf_adds(out, "PID");
+	to_column(out, start, AT_COMM);
+	buf_adds(out, "COMM");
+	to_column(out, start, AT_DETAIL);
+	buf_adds(out, "DETAIL\n");
+}
+
+static void put_owner(struct buf *out, size_t start, const struct line *line)
+{
+	const struct process *p = line->owner;
+
+	to_column(out, start, AT_PID);
+	if (p)
+		buf_printf(out, "%u", p->pid);
+	else
+		buf_addc(out, '-');
+	to_column(out, start, AT_COMM);
+	if (p)
+		buf_add_escaped(out, p->comm, strlen(p->comm));
+	else
+		buf_adds(out, line->flags & PW_F_KERNEL ? "(kernel)" : "(unknown)");
+	to_column(out, start, AT_DETAIL);
+}
+
+static void put_remote(struct buf *out, const struct line *line)
+{
+	char text[ENDPOINT_TEXT];
+
+	if (line->remote.family)
+		buf_printf(out, " %s", endpoint_text(&line->remote, line->remote_port, text));
+}
+
+static void put_release(struct buf *out, const struct line *line)
+{
+	const char *error = error_name(line->error);
+	char text[SPAN_TEXT];
+
+	buf_adds(out, cause_name(line->cause));
+	if (line->held_ns != UNKNOWN_NS)
+		buf_printf(out, " after %s", span_text(line->held_ns, text));
+	if (error)
+		buf_printf(out, " %s", error);
+}
+
+static void put_detail(struct buf *out, const struct line *line)
+{
+	switch ((enum what)line->what) {
+	case WHAT_ALLOCATE:
+		buf_adds(out, how_name(line->how) ? how_name(line->how) : "found");
+		put_remote(out, line);
+		if (!line->remote.family && line->flags & PW_F_EPHEMERAL)
+			buf_adds(out, " ephemeral");
+		break;
+	case WHAT_PRESENT:
+		buf_adds(out, line_state(line));
+		put_remote(out, line);
+		break;
+	case WHAT_TIME_WAIT:
+		buf_adds(out, "to");
+		put_remote(out, line);
+		break;
+	case WHAT_CLOSE:
+		if (line_by_another(line)) {
+			buf_printf(out, "by %u ", line->holder_pid);
+			buf_add_escaped(out, line->holder_comm, strlen(line->holder_comm));
+		}
+		break;
+	case WHAT_RELEASE:
+		put_release(out, line);
+		break;
+	case WHAT_LISTEN:
+	case WHAT_READY:
+	case WHAT_GAP:
+	case WHAT_END:
+		break;
+	}
+	if (!line->exact)
+		buf_adds(out, " (approximate)");
+}
+
+static void put_event(const struct sink_text *text, struct buf *out, size_t *start, const struct line *line)
+{
+	const char *colour = text->colour ? colours[line->what] : NULL;
+
+	put_clock(out, line->what == WHAT_GAP ? line->until : line->time);
+	to_column(out, *start, AT_EVENT);
+	if (colour)
+		buf_adds(out, colour);
+	buf_adds(out, what_name(line->what));
+	if (colour) {
+		buf_adds(out, "\033[0m");
+		/* What the terminal does not show takes no columns. */
+		*start += strlen(colour) + strlen("\033[0m");
+	}
+}
+
+static void put_gap(struct buf *out, const struct line *line)
+{
+	buf_printf(out, " %" PRIu64 " lost (%s) since ", line->lost, line->reason);
+	put_clock(out, line->time);
+	buf_adds(out, ": what happened in that time is not known\n");
+}
+
+/* A listener on a known port is marked, with the reason; whoever merely passes by is not. */
+static void put_warning(const struct sink_text *text, struct buf *out, const struct line *line)
+{
+	const struct annotate_row *row = annotate_find(text->annotations, line->proto, line->port);
+	bool listener = line->what == WHAT_LISTEN || (line->what == WHAT_PRESENT && line->listening) ||
+			(line->what == WHAT_ALLOCATE && !line->remote.family && !(line->flags & PW_F_EPHEMERAL));
+
+	if (!row || !listener || (line->what == WHAT_ALLOCATE && !strcmp(proto_name(line->proto), "tcp")))
+		return;
+	buf_adds(out, "  ! ");
+	annotate_sentence(row, line->port, out);
+	buf_addc(out, '\n');
+}
+
+void sink_text_format(void *arg, const struct line *line, struct buf *out)
+{
+	struct sink_text *text = arg;
+	char endpoint[ENDPOINT_TEXT];
+	size_t start;
+
+	if (!text->headed) {
+		put_head(out);
+		text->headed = true;
+	}
+	start = out->len;
+	put_event(text, out, &start, line);
+	if (line->what == WHAT_GAP) {
+		put_gap(out, line);
+		return;
+	}
+	if (line->what == WHAT_READY) {
+		buf_addc(out, '\n');
+		return;
+	}
+	to_column(out, start, AT_PROTO);
+	buf_adds(out, proto_name(line->proto));
+	to_column(out, start, AT_LOCAL);
+	buf_adds(out, endpoint_text(&line->addr, line->port, endpoint));
+	put_owner(out, start, line);
+	put_detail(out, line);
+	while (out->len > start && out->data[out->len - 1] == ' ')
+		buf_truncate(out, out->len - 1);
+	buf_addc(out, '\n');
+	put_warning(text, out, line);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Sockets open before us. */
+#include "user/snapshot.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "user/clock.h"
+#include "user/map.h"
+#include "user/mem.h"
+#include "user/netns.h"
+
+/* include/net/tcp_states.h: TCP_BOUND_INACTIVE, since Linux 6.8; older kernels list nothing for it. */
+#define STATE_BOUND_INACTIVE 13
+
+void snapshot_add(struct snapshot *s, const struct event *row)
+{
+	if (s->count == s->size) {
+		size_t size = s->size ? s->size * 2 : 1024;
+		struct event *rows = pw_reallocarray(s->rows, size, sizeof(*rows));
+
+		if (!rows) {
+			s->error = -ENOMEM;
+			return;
+		}
+		s->rows = rows;
+		s->size = size;
+	}
+	s->rows[s->count++] = *row;
+}
+
+static void on_row(void *arg, const struct event *row)
+{
+	snapshot_add(arg, row);
+}
+
+/* ---- bound-only TCP that no descriptor in view leads to: passed in flight, held by io_uring ---- */
+
+struct diag_walk {
+	struct snapshot *snapshot;
+	uint32_t netns;
+};
+
+static int on_diag(const struct nlmsghdr *header, void *arg)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(header);
+	struct diag_walk *walk = arg;
+	struct event row = {
+		.kind = PW_SOCK,
+		.time = now_boottime(),
+		.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32,
+		.port = ntohs(m->id.idiag_sport),
+		.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN,
+		.state = STATE_CLOSE,
+		.proto = IPPROTO_TCP,
+		.netns = walk->netns,
+		.addr = { .family = m->idiag_family },
+	};
+
+	memcpy(row.addr.bytes, m->id.idiag_src, m->idiag_family == AF_INET ? 4 : 16);
+	if (row.port && row.cookie)
+		snapshot_add(walk->snapshot, &row);
+	return MNL_CB_OK;
+}
+
+static int read_dump(struct mnl_socket *socket, unsigned int seq, struct diag_walk *walk)
+{
+	char buffer[16384];
+	unsigned int port = mnl_socket_get_portid(socket);
+	int r = 1;
+
+	while (r > 0) {
+		ssize_t got = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+
+		if (got < 0)
+			return -errno;
+		r = mnl_cb_run(buffer, (size_t)got, seq, port, on_diag, walk);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+static int dump_bound(struct mnl_socket *socket, uint8_t family, struct diag_walk *walk)
+{
+	char buffer[256];
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct inet_diag_req_v2 *request;
+
+	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	header->nlmsg_seq = family;
+	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+	request->sdiag_family = family;
+	request->sdiag_protocol = IPPROTO_TCP;
+	request->idiag_states = 1u << STATE_BOUND_INACTIVE;
+	if (mnl_socket_sendto(socket, header, header->nlmsg_len) < 0)
+		return -errno;
+	return read_dump(socket, family, walk);
+}
+
+static void mnl_closep(struct mnl_socket **socket)
+{
+	if (*socket)
+		mnl_socket_close(*socket);
+}
+
+/* Best effort: a kernel without inet_diag lacks only these rows. */
+static void walk_bound(struct snapshot *snapshot, uint32_t netns)
+{
+	_cleanup_(mnl_closep) struct mnl_socket *socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	struct diag_walk walk = { snapshot, netns };
+
+	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		return;
+	if (!dump_bound(socket, AF_INET, &walk))
+		dump_bound(socket, AF_INET6, &walk);
+}
+
+/* ---- settling ---- */
+
+/* By socket; of one socket, a row with a process first, and of those the oldest process. */
+static int compare_rows(const void *left, const void *right)
+{
+	const struct event *a = left, *b = right;
+
+	if (a->cookie != b->cookie)
+		return a->cookie < b->cookie ? -1 : 1;
+	if (!a->process.pid != !b->process.pid)
+		return a->process.pid ? -1 : 1;
+	if (a->process.start != b->process.start)
+		return a->process.start < b->process.start ? -1 : 1;
+	return 0;
+}
+
+static bool is_listener(const struct event *row)
+{
+	return row->proto == IPPROTO_TCP && row->state == STATE_LISTEN && row->bucket;
+}
+
+static bool is_accepted(const struct map *listening, const struct event *row)
+{
+	return row->proto == IPPROTO_TCP && row->state != STATE_LISTEN && !(row->flags & PW_F_LOCKED) &&
+	       map_get(listening, row->bucket);
+}
+
+int snapshot_settle(struct snapshot *s)
+{
+	_cleanup_map_ struct map listening = { 0 };
+	size_t kept = 0;
+
+	if (s->error)
+		return s->error;
+	if (s->count)
+		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
+	for (size_t i = 0; i < s->count; i++)
+		if (is_listener(&s->rows[i]) && map_put(&listening, s->rows[i].bucket, s))
+			return -ENOMEM;
+	for (size_t i = 0; i < s->count; i++) {
+		const struct event *row = &s->rows[i];
+
+		if (is_accepted(&listening, row))
+			continue;
+		/* A TIME_WAIT may share its cookie with its own, still open, socket: both hold. */
+		if (kept && s->rows[kept - 1].cookie == row->cookie &&
+		    (s->rows[kept - 1].state == STATE_TIME_WAIT) == (row->state == STATE_TIME_WAIT))
+			continue;
+		s->rows[kept++] = *row;
+	}
+	s->count = kept;
+	return 0;
+}
+
+/* ---- taking ---- */
+
+struct taking {
+	struct snapshot *snapshot;
+	struct probe *probe;
+};
+
+static int take_netns(void *arg, uint32_t inode)
+{
+	struct taking *taking = arg;
+	int r = probe_walk(taking->probe, PROBE_ROWS_TCP, on_row, taking->snapshot);
+
+	if (!r)
+		r = probe_walk(taking->probe, PROBE_ROWS_UDP, on_row, taking->snapshot);
+	if (!r)
+		walk_bound(taking->snapshot, inode);
+	return r;
+}
+
+int snapshot_take(struct snapshot *s, struct probe *probe, const uint32_t *netns, size_t netns_count)
+{
+	struct taking taking = { s, probe };
+	int r = netns_walk(netns, netns_count, take_netns, &taking);
+
+	/* After the others: a subflow of MPTCP has its cookie from them. */
+	if (!r)
+		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	return r ? r : snapshot_settle(s);
+}
+
+void snapshot_done(struct snapshot *s)
+{
+	pw_free(s->rows);
+	*s = SNAPSHOT_INIT;
+}

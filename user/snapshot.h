@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The sockets open now, in every network namespace in view, as statements of
+ * the same kind as the live ones, flagged PW_F_ROW: what holds a file
+ * descriptor (with its process), TCP in every state with TIME_WAIT and
+ * bound-only, UDP.
+ *
+ * A row is true at its time. Sockets that share the port of a listener that
+ * accepted them are left out: they allocated nothing.
+ */
+#ifndef PORTWAKE_USER_SNAPSHOT_H
+#define PORTWAKE_USER_SNAPSHOT_H
+
+#include "user/event.h"
+#include "user/probe.h"
+
+struct snapshot {
+	struct event *rows;	/* one for each socket, by cookie */
+	size_t count;
+	size_t size;		/* rows that fit */
+	int error;		/* of gathering: -ENOMEM */
+};
+
+#define SNAPSHOT_INIT ((struct snapshot){ 0 })
+
+/* 0 or -errno. netns as in netns_walk(). */
+int snapshot_take(struct snapshot *snapshot, struct probe *probe, const uint32_t *netns, size_t netns_count);
+
+/* Gathers one row; then settle makes one of each socket and drops the accepted. Pure; snapshot_take() is made of them. */
+void snapshot_add(struct snapshot *snapshot, const struct event *row);
+int snapshot_settle(struct snapshot *snapshot);
+
+void snapshot_done(struct snapshot *snapshot);
+
+#define _cleanup_snapshot_ _cleanup_(snapshot_done)
+
+#endif

@@ -108,9 +108,10 @@ $(O)/e2e: $(E2E_OBJS)
 	@$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pthread -o $@ $^ -lcmocka -ljansson
 
+# Stdout is the tracer's alone.
 run: 					## install what a build needs, build, trace live (as root; ARGS='--json')
 	$(Q)scripts/install-deps build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory all >&2
 	$(Q)scripts/give-back $(O)
 	$(Q)$(O)/portwake live $(ARGS)
 
@@ -137,7 +138,7 @@ check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan an
 	$(Q)$(if $(E2E),PORTWAKE=$(abspath $(O)/asan/portwake) E2E_SLOW=3 LABEL=asan- scripts/run-tests e2e -- $(E2E))
 
 check-lint: 				## clang-tidy and cppcheck
-	$(Q)MAKE='$(MAKE)' scripts/run-tests lint -- scripts/lint $(O)
+	$(Q)MAKE='$(MAKE)' O='$(O)' scripts/run-tests lint -- scripts/lint
 
 $(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | $(SKEL)
 	@$(call say,TIDY,$<)

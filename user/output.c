@@ -87,8 +87,11 @@ static int grow(struct output *o)
 	lines = pw_calloc(size, sizeof(*lines));
 	if (!lines)
 		return -ENOMEM;
-	for (size_t i = 0; i < o->count; i++)
-		lines[i] = o->lines[(o->first + i) % o->size];
+	/* Growing happens when it is full: the row begins at `first` and wraps once. */
+	if (o->lines) {
+		memcpy(lines, o->lines + o->first, (o->size - o->first) * sizeof(*lines));
+		memcpy(lines + o->size - o->first, o->lines, o->first * sizeof(*lines));
+	}
 	pw_free(o->lines);
 	o->lines = lines;
 	o->size = size;

@@ -71,7 +71,7 @@ struct probe {
 	int batch;		/* records handed out by the probe_consume() at work */
 };
 
-static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+static int _printf_(2, 0) print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	(void)level;
 	if (log_get_level() >= LOG_LEVEL_DEBUG)

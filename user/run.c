@@ -36,6 +36,7 @@ struct early {
 struct run {
 	const struct run_options *options;
 	struct run_result *result;
+	struct probe_options filter;	/* the options' own, and the command's descent */
 	struct probe *probe;
 	struct tracker *tracker;
 	struct early *early;		/* not NULL: gather, do not feed */
@@ -290,13 +291,12 @@ static int merge(struct run *run, const struct snapshot *s, const struct early *
 
 static int take_snapshot(struct run *run)
 {
-	const struct pw_settings *settings = &run->options->probe.settings;
 	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
 	struct early early = { 0 };
 	int r;
 
 	run->early = &early;
-	r = snapshot_take(&snapshot, run->probe, settings->netns, settings->netns_count);
+	r = snapshot_take(&snapshot, run->probe, &run->filter);
 	if (!r)
 		r = consume(run);
 	run->early = NULL;
@@ -555,17 +555,17 @@ static int open_descriptors(struct run *run)
 
 static int open_probe(struct run *run)
 {
-	struct probe_options options = run->options->probe;
 	int r;
 
+	run->filter = run->options->probe;
 	if (run->options->command) {
-		options.settings.ancestor = (uint32_t)getpid();
+		run->filter.settings.ancestor = (uint32_t)getpid();
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
 		r = start_command(run);
 		if (r)
 			return r;
 	}
-	r = probe_open(&options, on_event, run, &run->probe, run->result->why, sizeof(run->result->why));
+	r = probe_open(&run->filter, on_event, run, &run->probe, run->result->why, sizeof(run->result->why));
 	return r ? r : watch(run, probe_fd(run->probe), EPOLLIN);
 }
 

@@ -41,8 +41,17 @@ static void on_row(void *arg, const struct event *row)
 
 struct diag_walk {
 	struct snapshot *snapshot;
+	const struct probe_options *filter;
 	uint32_t netns;
 };
+
+/* The rows of iterators are filtered in the kernel; these are not, and have no owner to filter by. */
+static bool may_dump(const struct pw_settings *s)
+{
+	bool by_owner = s->pid_count || s->comm[0] || s->cgroup || s->ancestor;
+
+	return !by_owner && (!s->protos || s->protos & PW_PROTO_TCP);
+}
 
 static int on_diag(const struct nlmsghdr *header, void *arg)
 {
@@ -61,7 +70,7 @@ static int on_diag(const struct nlmsghdr *header, void *arg)
 	};
 
 	memcpy(row.addr.bytes, m->id.idiag_src, m->idiag_family == AF_INET ? 4 : 16);
-	if (row.port && row.cookie)
+	if (row.port && row.cookie && (!walk->filter->ports || port_set_has(walk->filter->ports, row.port)))
 		snapshot_add(walk->snapshot, &row);
 	return MNL_CB_OK;
 }
@@ -107,10 +116,9 @@ static void mnl_closep(struct mnl_socket **socket)
 }
 
 /* Best effort: a kernel without inet_diag lacks only these rows. */
-static void walk_bound(struct snapshot *snapshot, uint32_t netns)
+static void walk_bound(struct diag_walk walk)
 {
 	_cleanup_(mnl_closep) struct mnl_socket *socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-	struct diag_walk walk = { snapshot, netns };
 
 	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
 		return;
@@ -177,6 +185,7 @@ int snapshot_settle(struct snapshot *s)
 struct taking {
 	struct snapshot *snapshot;
 	struct probe *probe;
+	const struct probe_options *filter;
 };
 
 static int take_netns(void *arg, uint32_t inode)
@@ -186,15 +195,15 @@ static int take_netns(void *arg, uint32_t inode)
 
 	if (!r)
 		r = probe_walk(taking->probe, PROBE_ROWS_UDP, on_row, taking->snapshot);
-	if (!r)
-		walk_bound(taking->snapshot, inode);
+	if (!r && may_dump(&taking->filter->settings))
+		walk_bound((struct diag_walk){ taking->snapshot, taking->filter, inode });
 	return r;
 }
 
-int snapshot_take(struct snapshot *s, struct probe *probe, const uint32_t *netns, size_t netns_count)
+int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter)
 {
-	struct taking taking = { s, probe };
-	int r = netns_walk(netns, netns_count, take_netns, &taking);
+	struct taking taking = { s, probe, filter };
+	int r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
 
 	/* After the others: a subflow of MPTCP has its cookie from them. */
 	if (!r)

@@ -23,8 +23,8 @@ struct snapshot {
 
 #define SNAPSHOT_INIT ((struct snapshot){ 0 })
 
-/* 0 or -errno. netns as in netns_walk(). */
-int snapshot_take(struct snapshot *snapshot, struct probe *probe, const uint32_t *netns, size_t netns_count);
+/* 0 or -errno. filter: what probe was opened with. */
+int snapshot_take(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter);
 
 /* Gathers one row; then settle makes one of each socket and drops the accepted. Pure; snapshot_take() is made of them. */
 void snapshot_add(struct snapshot *snapshot, const struct event *row);

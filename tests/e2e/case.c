@@ -23,22 +23,31 @@ static struct run *watcher;
 static char current[128];
 static char *skips[MAX_SKIPS];
 static size_t skip_count;
+static bool settled;	/* passed or skipped */
 
 void case_begin(const char *name)
 {
 	snprintf(current, sizeof(current), "%s", name);
+	settled = false;
+}
+
+void case_passed(void)
+{
+	settled = true;
 }
 
 static void say_how_to_repeat(void)
 {
-	print_message("  repeat it: PORTWAKE=%s %s '%s'\n", run_program(), self_path(), current);
+	const char *seed = getenv("E2E_SEED");
+
+	print_message("  repeat it: PORTWAKE=%s %s%s%s%s '%s'\n", run_program(), seed ? "E2E_SEED=" : "",
+		      seed ? seed : "", seed ? " " : "", self_path(), current);
 }
 
 #define FAIL_TEST(...)					\
 	do {						\
 		print_message("  " __VA_ARGS__);	\
 		print_message("\n");			\
-		say_how_to_repeat();			\
 		fail();					\
 	} while (0)
 
@@ -53,6 +62,7 @@ void skip_because(const char *format, ...)
 	print_message("  skipped: %s\n", reason);
 	if (skip_count < MAX_SKIPS && asprintf(&line, "%s: %s", current, reason) >= 0)
 		skips[skip_count++] = line;
+	settled = true;
 	skip();
 	abort();
 }
@@ -231,6 +241,8 @@ int case_teardown(void **state)
 	struct stage *next;
 
 	(void)state;
+	if (!settled)
+		say_how_to_repeat();
 	run_kill_strays();
 	for (struct stage *stage = stages; stage; stage = next) {
 		next = stage->next;
@@ -252,6 +264,16 @@ static bool truth_told(void *arg)
 	return truth_differs(c->stage->work.truth, c->run, false, false) == 0;
 }
 
+static void print_gaps(const struct run *run)
+{
+	int said = 0;
+
+	for (size_t i = 0; i < run->count && said < 5; i++) {
+		if (run->seen[i].kind == KIND_GAP && ++said)
+			fprintf(stderr, "  %s\n", run->seen[i].line);
+	}
+}
+
 void assert_truth(struct stage *stage, struct run *run)
 {
 	struct comparison c = { .stage = stage, .run = run };
@@ -261,6 +283,7 @@ void assert_truth(struct stage *stage, struct run *run)
 	if (run_until(truth_told, &c, TRUTH_WITHIN) && !run->bad)
 		return;
 	n = truth_differs(stage->work.truth, run, true, false);
+	print_gaps(run);
 	if (run->bad || run->reaped || run->out < 0)
 		run_print_talk(run);
 	FAIL_TEST("%s: %u differences, %u bad lines", stage->name, n, run->bad);

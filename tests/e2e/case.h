@@ -90,6 +90,8 @@ struct run *live_on(struct stage *stage, const char *const *more);
 void skip_because(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* The name of the test that runs, for the line that repeats it. */
 void case_begin(const char *name);
+/* It has come to its end; whatever has neither passed nor been skipped is told how to repeat. */
+void case_passed(void);
 int case_teardown(void **state);
 void case_print_skips(void);
 

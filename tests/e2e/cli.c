@@ -227,13 +227,15 @@ static void expect_ports(const char *const *args, size_t tcp, size_t udp)
 	struct stage *stage = stage_new("a filter");
 	struct run *run = filtered(stage, tcp_and_udp, args);
 
+	for (uint32_t i = 0; i < stage->work.truth->lives; i++)
+		stage->work.truth->life[i].unseen_ok = true;
 	if (events_of(run, 7601) != tcp || events_of(run, 7602) != udp || life_events(run) != tcp + udp) {
 		for (size_t i = 0; i < run->count; i++)
 			fprintf(stderr, "    %s\n", run->seen[i].line);
 		fail_msg("%s %s: %zu and %zu events, not %zu and %zu", args[0], args[1] ? args[1] : "",
 			 events_of(run, 7601), events_of(run, 7602), tcp, udp);
 	}
-	assert_int_equal(truth_differs(stage->work.truth, run, false, false), !tcp + !udp);
+	assert_int_equal(truth_differs(stage->work.truth, run, true, false), 0);
 	run_free(&run);
 }
 
@@ -358,9 +360,16 @@ static void listener_and_client(struct work *w)
 static void filter_listeners(void **state)
 {
 	struct stage *stage = stage_new("--listeners");
-	struct run *run = filtered(stage, listener_and_client, ARGS("--listeners"));
+	struct run *run;
 
 	(void)state;
+	stage_start(stage, listener_and_client);
+	stage_await_step(stage);
+	run = live_on(stage, ARGS("--listeners"));
+	stage_go(stage);
+	stage_join(stage);
+	assert_int_equal(run_stop(run, SIGINT), 0);
+	assert_int_equal(run->bad, 0);
 	assert_true(events_of(run, 7606) >= 2);
 	assert_int_equal(life_events(run), events_of(run, 7606));
 }

@@ -54,6 +54,7 @@ static void run_entry(void **state)
 		scenario_run(e->scenario, e->fam, e->proto, e->name);
 	else
 		e->test(state);
+	case_passed();
 }
 
 static bool wanted(const char *name)

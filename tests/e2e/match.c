@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SAID 40
+#define MAX_SAID 10
 #define START_SLACK (20 * MS)
 
 struct groups {

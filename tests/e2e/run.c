@@ -17,6 +17,10 @@
 #define MAX_RUNS 16
 #define MAX_ARGS 32
 #define CHUNK 65536
+#define MOST_AT_ONCE 1000
+#define PIPE_SIZE (1 << 20)
+/* Parsing is slower than portwake is: a burst is read first, and parsed when it is over. */
+#define PARSE_LATER (256 * 1024)
 #define READY_WITHIN (20 * SECOND)
 
 static struct run *runs;
@@ -106,6 +110,18 @@ static ssize_t read_more(int *fd, char **buf, size_t *used, size_t *room, size_t
 	return got;
 }
 
+/* All whole lines that have been read; at the end of the stream, what is left of one as well. */
+static void parse_pending(struct run *run)
+{
+	if (run->text)
+		return;
+	feed_lines(run);
+	if (run->out < 0 && run->partial_len) {
+		feed_line(run, run->partial, run->partial_len);
+		run->partial_len = 0;
+	}
+}
+
 ssize_t run_sip(struct run *run, size_t max)
 {
 	ssize_t got;
@@ -113,10 +129,8 @@ ssize_t run_sip(struct run *run, size_t max)
 	if (run->out < 0)
 		return 0;
 	got = read_more(&run->out, &run->partial, &run->partial_len, &run->partial_room, max);
-	if (got > 0 && !run->text)
-		feed_lines(run);
-	if (got == 0 && run->partial_len && !run->text)
-		feed_line(run, run->partial, run->partial_len);
+	if (run->partial_len < PARSE_LATER || got == 0)
+		parse_pending(run);
 	return got;
 }
 
@@ -125,7 +139,8 @@ static void read_talk(struct run *run)
 	read_more(&run->err, &run->talk, &run->talk_len, &run->talk_room, CHUNK);
 }
 
-void run_pump(int ms)
+/* One look at every run: whether there was anything to read. */
+static bool pump_once(int ms)
 {
 	struct pollfd fds[2 * MAX_RUNS];
 	struct run *whose[2 * MAX_RUNS];
@@ -138,7 +153,7 @@ void run_pump(int ms)
 		fds[n++] = (struct pollfd){ .fd = run->err, .events = POLLIN };
 	}
 	if (poll(fds, n, ms) <= 0)
-		return;
+		return false;
 	for (nfds_t i = 0; i < n; i++) {
 		if (!fds[i].revents)
 			continue;
@@ -146,6 +161,18 @@ void run_pump(int ms)
 			read_talk(whose[i]);
 		else
 			run_sip(whose[i], CHUNK);
+	}
+	return true;
+}
+
+void run_pump(int ms)
+{
+	for (int i = 0; i < MOST_AT_ONCE; i++) {
+		if (pump_once(i ? 0 : ms))
+			continue;
+		for (struct run *run = runs; run; run = run->next)
+			parse_pending(run);
+		break;
 	}
 }
 
@@ -216,8 +243,10 @@ struct run *run_start(const struct run_options *options)
 	run->out = out[0];
 	run->err = err[0];
 	nonblocking(run->err);
-	if (run->out >= 0)
+	if (run->out >= 0) {
 		nonblocking(run->out);
+		fcntl(run->out, F_SETPIPE_SZ, options->paused ? PIPE_SIZE / 16 : PIPE_SIZE);
+	}
 	run->text = options->text;
 	run->paused = options->paused;
 	run->lasting = options->lasting;

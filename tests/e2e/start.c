@@ -37,7 +37,7 @@ static void assert_present_first(const struct run *run)
 	assert_true(ready);
 }
 
-/* Closes with a wait of tcp_fin_timeout, which the tracer has to find and to see the end of. */
+/* Closes with a wait of tcp_fin_timeout, which the tracer has to find, and (over IPv4) to see the end of. */
 static void leave_waiting(struct work *w, void *arg)
 {
 	struct wsock s = ws_open(w);
@@ -79,6 +79,8 @@ static void open_before(struct work *w)
 	ws_close(&sent);
 	ws_close(&joined);
 	ws_close(&server);
+	if (w->fam == FAM_V4)
+		sleep(FIN_WAIT * slow() + 1);
 	close(waiting);
 }
 

@@ -225,17 +225,24 @@ void ws_remote(struct wsock *s, const struct sockaddr_storage *to)
 	life->remote_port[i] = addr_port(to);
 }
 
-/* A wildcard becomes the interface's address; a UDP socket takes its port before that. */
-static void note_connected(struct wsock *s, bool autobound)
+/*
+ * A wildcard becomes the address that reaches the other end (on loopback: the same one). A TCP socket has it when it
+ * takes its port, and none any more when it has failed; a UDP socket takes its port before.
+ */
+static void note_connected(struct wsock *s, bool autobound, const struct sockaddr_storage *to)
 {
 	struct life *life = life_of(s);
 	struct sockaddr_storage any;
 	char now[ADDR_TEXT];
 
 	address_now(s, now);
+	if (autobound && is_tcp(s->proto)) {
+		addr_text(to, life->addr[0]);
+		return;
+	}
 	if (strcmp(now, life->addr[0]) != 0)
 		memcpy(life->addr[1], now, sizeof(now));
-	if (!autobound || is_tcp(s->proto))
+	if (!autobound)
 		return;
 	addr_make(&any, s->fam, AT_ANY, 0);
 	addr_text(&any, life->addr[1]);
@@ -270,7 +277,7 @@ int ws_connect_to(struct wsock *s, const struct sockaddr_storage *to, socklen_t 
 		life_of(s)->remote_due = is_tcp(s->proto);
 	}
 	ws_remote(s, to);
-	note_connected(s, autobound);
+	note_connected(s, autobound, to);
 	s->connected = !err || err == EINPROGRESS;
 	if (err)
 		failed_to_connect(s, err, t0, t1);

@@ -39,6 +39,7 @@ OBJS	:= $(SRCS:%.c=$(O)/%.o)
 LIB	:= $(O)/libportwake.a
 SKEL	:= $(O)/portwake.skel.h
 UNIT	:= $(patsubst %.c,$(O)/%,$(sort $(wildcard tests/unit/test_*.c)))
+UNIT_OBJS := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%,$(sort $(wildcard tests/unit/*.c))))
 E2E_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/e2e/*.c)))
 GOLDEN_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/golden/*.c)))
 E2E	:= $(if $(E2E_OBJS),$(O)/e2e)
@@ -50,7 +51,7 @@ PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.SECONDARY: $(UNIT:=.o)
+.SECONDARY: $(UNIT:=.o) $(UNIT_OBJS)
 .PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint \
 	lint-tidy vmlinux install uninstall clean help
 
@@ -96,9 +97,9 @@ tests: $(UNIT) $(GOLDEN) $(E2E)		## build every test program
 # A static function that nobody calls is a test left out of its table.
 $(O)/tests/%.o: ALL_CFLAGS += -Werror=unused-function
 
-$(O)/tests/unit/%: $(O)/tests/unit/%.o $(LIB)
+$(O)/tests/unit/%: $(O)/tests/unit/%.o $(UNIT_OBJS) $(LIB)
 	@$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIB) -lcmocka $(LDLIBS) -lm
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(UNIT_OBJS) $(LIB) -lcmocka $(LDLIBS) -lm
 
 $(O)/golden: $(GOLDEN_OBJS) $(LIB)
 	@$(call say,LD,$@)
@@ -166,4 +167,4 @@ help:					## this list
 	@awk -F '\t+## ' '/^[a-z][a-z0-9-]*:.*\t## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
--include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(UNIT:=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(UNIT:=.d) $(UNIT_OBJS:.o=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)

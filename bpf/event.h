@@ -121,15 +121,16 @@ enum pw_lost {
 	PW_LOST_END
 };
 
-/* A question to the kernel side: does this object, still the same one, hold its port? */
+/* A question to the kernel side: does this object, still the same one, hold its port? And is its namespace gone? */
 struct pw_look {
 	__u64 sk;
 	__u64 cookie;
 	__u16 port;
 	__u8 proto;
 	__u8 tw;		/* sk is an inet_timewait_sock */
-	__u8 held;		/* the answer */
-	__u8 pad[3];
+	__u8 held;		/* the answers */
+	__u8 netns_gone;
+	__u8 pad[2];
 };
 
 #define PW_LOOKS 256

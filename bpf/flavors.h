@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Constants of the kernel that BTF does not carry. Struct flavours for fields
- * that moved between kernels belong here too, each with its kernel commit.
+ * Constants of the kernel that BTF does not carry, and struct flavours for
+ * fields that moved between kernels, each with the kernel commit that moved it.
  */
 #ifndef PORTWAKE_BPF_FLAVORS_H
 #define PORTWAKE_BPF_FLAVORS_H
@@ -19,5 +19,37 @@
 #define ECONNABORTED 103
 #define PF_KTHREAD 0x00200000		/* include/linux/sched.h */
 #define SOCK_BINDPORT_LOCK 8		/* include/net/sock.h: the port was asked for by number */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Until Linux 6.17; then "ns: rename to __ns_ref" (6.18). */
+struct ns_common___count {
+	struct {
+		struct {
+			int counter;
+		} refs;
+	} count;
+};
+
+struct ns_common___ref {
+	struct {
+		struct {
+			int counter;
+		} refs;
+	} __ns_ref;
+};
+
+/* Until Linux 6.5; then "inet: move inet->defer_connect to inet->inet_flags" (6.6), bit INET_FLAGS_DEFER_CONNECT. */
+struct inet_sock___bit {
+	__u8 defer_connect: 1;
+};
+
+struct inet_sock___flags {
+	unsigned long inet_flags;
+};
+
+#define INET_FLAGS_DEFER_CONNECT 19
+
+#pragma clang attribute pop
 
 #endif

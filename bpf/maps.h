@@ -45,7 +45,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SAID_SLOTS);
 	__type(key, __u32);
-	__type(value, __u64);		/* cookie << 16 | port last said of an unconnected UDP socket */
+	__type(value, __u64);		/* cookie << 16 | port that was said; by cookie */
 } said SEC(".maps");
 
 #define ASKED_SLOTS 4096
@@ -53,7 +53,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, ASKED_SLOTS);
 	__type(key, __u32);
-	__type(value, __u64);		/* sock << 16 | port that bind() asks for, from bind to post_bind */
+	__type(value, __u64);		/* sock << 16 | port that bind() asks for, from bind to post_bind; by thread */
 } asked SEC(".maps");
 
 struct armed {

@@ -148,8 +148,7 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 	look_at(&look, sk, ctx->protocol, PW_HOW_SEND);
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
-	if (observe(ctx, &look))
-		note_said(look.cookie, look.port);
+	observe(ctx, &look);
 	return 1;
 }
 
@@ -181,11 +180,18 @@ int sockops(struct bpf_sock_ops *ctx)
 		return 1;
 	look_at(&look, plain_sock(sk), IPPROTO_TCP,
 		op == BPF_SOCK_OPS_TCP_LISTEN_CB ? PW_HOW_LISTEN : PW_HOW_CONNECT);
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB && is_deferred(look.sk))
+		look.flags |= PW_F_LATE;
 	observe(ctx, &look);
 	return 1;
 }
 
 /* ---- the last descriptor is gone ---- */
+
+static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
+{
+	return !cookie && proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+}
 
 SEC("?cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
@@ -193,7 +199,6 @@ int sock_release(struct bpf_sock *ctx)
 	struct look look = {};
 	struct sock *sk = plain_sock(ctx);
 	__u16 proto = ctx->protocol;
-	__u64 cookie;
 
 	if (ctx->type == SOCK_RAW)
 		return 1;
@@ -203,19 +208,17 @@ int sock_release(struct bpf_sock *ctx)
 	}
 	if (!sk || !wanted_proto(proto))
 		return 1;
-	cookie = read_cookie(sk);
-	if (!cookie) {
-		if (proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED)
-			return 1;
-		look_at(&look, sk, proto, PW_HOW_NONE);
-		if (!look.port || !late_port(sk, proto) || by_owner())
-			return 1;
+	look.cookie = read_cookie(sk);
+	if (accepted_in_passing(sk, proto, look.cookie))
+		return 1;
+	look_at(&look, sk, proto, PW_HOW_NONE);
+	if (look.port && !already_said(look.cookie, look.port) && late_port(sk, proto) && !by_owner()) {
 		look.flags |= PW_F_LATE;
-		if (!observe(ctx, &look))
-			return 1;
-		cookie = look.cookie;
+		look.stranger = true;
+		observe(ctx, &look);
 	}
-	record_close(sk, cookie, proto, read_held(sk, proto));
+	if (look.cookie)
+		record_close(sk, look.cookie, proto, look.port);
 	return 1;
 }
 

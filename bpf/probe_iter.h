@@ -144,6 +144,14 @@ static __always_inline bool still_held(const struct pw_look *look)
 	return read_held(sk, look->proto) != 0;
 }
 
+/* Known only while the object's memory is still its own. */
+static __always_inline bool netns_gone(const struct pw_look *look)
+{
+	const struct sock *sk = (void *)look->sk;
+
+	return read_cookie(sk) == look->cookie && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+}
+
 /*
  * Freed memory does not deceive it: an object gives its port back before it is
  * freed (inet_num, icsk_bind_hash, tw_tb are cleared), and another one at its
@@ -153,8 +161,10 @@ SEC("?syscall")
 int look_again(void *ctx)
 {
 	(void)ctx;
-	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++)
+	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++) {
 		looks[i].held = still_held(&looks[i]);
+		looks[i].netns_gone = !looks[i].held && netns_gone(&looks[i]);
+	}
 	return 0;
 }
 

@@ -70,6 +70,25 @@ static __always_inline bool is_mptcp_subflow(const struct sock *sk, __u16 proto)
 	return BPF_CORE_READ((const struct tcp_sock *)sk, is_mptcp);
 }
 
+/* connect() with TCP_FASTOPEN_CONNECT took the port, and the SYN waits for the first write. */
+static __always_inline bool is_deferred(const struct sock *sk)
+{
+	if (bpf_core_field_exists(struct inet_sock___bit, defer_connect))
+		return BPF_CORE_READ_BITFIELD_PROBED((const struct inet_sock___bit *)sk, defer_connect);
+	return BPF_CORE_READ((const struct inet_sock___flags *)sk, inet_flags) & (1UL << INET_FLAGS_DEFER_CONNECT);
+}
+
+/* References to a network namespace; 0 while it is taken down and after. */
+static __always_inline int read_net_count(const struct net *net)
+{
+	const struct ns_common___ref *ref = (const void *)net + bpf_core_field_offset(struct net, ns);
+	const struct ns_common___count *count = (const void *)ref;
+
+	if (bpf_core_field_exists(count->count))
+		return BPF_CORE_READ(count, count.refs.counter);
+	return BPF_CORE_READ(ref, __ns_ref.refs.counter);
+}
+
 static __always_inline bool is_kernel_thread(struct task_struct *task)
 {
 	return BPF_CORE_READ(task, flags) & PF_KTHREAD;

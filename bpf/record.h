@@ -25,6 +25,7 @@ struct look {
 	__u8 how;
 	__u8 flags;
 	__u8 family;		/* of remote[]; 0: read it from the socket */
+	bool stranger;		/* the process at hand need not be the one that allocated */
 };
 
 static __always_inline void count_lost(__u32 reason)
@@ -204,6 +205,28 @@ static __always_inline void fill_socket(struct pw_sock *record, const struct loo
 	}
 }
 
+static __always_inline __u32 slot_of(__u64 key, __u32 slots)
+{
+	return (key * 0x9e3779b97f4a7c15ULL >> 40) & (slots - 1);
+}
+
+static __always_inline bool already_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	return note && cookie && *note == (cookie << 16 | port);
+}
+
+static __always_inline void note_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	if (note)
+		*note = cookie << 16 | port;
+}
+
 /* Says that look->sk holds look->port; true when it is on the ring. Without owner: the process at hand is not the one that allocated. */
 static __always_inline bool record_sock(const struct look *look, bool owner)
 {
@@ -221,6 +244,7 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	if (owner)
 		fill_owner(record, task);
 	submit(record);
+	note_said(look->cookie, look->port);
 	return true;
 }
 
@@ -237,11 +261,6 @@ static __always_inline bool admit(struct look *look, struct task_struct *task)
 		return true;
 	look->flags |= PW_F_UPDATE;
 	return read_cookie(look->sk) != 0;
-}
-
-static __always_inline bool port_unlocked(const struct look *look)
-{
-	return !(look->flags & PW_F_LOCKED);
 }
 
 static __always_inline void look_at(struct look *look, struct sock *sk, __u16 proto, __u8 how)
@@ -267,7 +286,7 @@ static __always_inline void look_at(struct look *look, struct sock *sk, __u16 pr
 		bool said_ = false;                                                               \
 		if ((look)->port && admit((look), task_)) {                                       \
 			(look)->cookie = bpf_get_socket_cookie(ctx);                              \
-			said_ = record_sock((look), !((look)->flags & (PW_F_KERNEL | PW_F_LATE)) && \
+			said_ = record_sock((look), !((look)->flags & PW_F_KERNEL) && !(look)->stranger && \
 						     !is_kernel_thread(task_));                   \
 		}                                                                                 \
 		said_;                                                                            \
@@ -275,14 +294,9 @@ static __always_inline void look_at(struct look *look, struct sock *sk, __u16 pr
 
 /* ---- notes for the length of a system call ---- */
 
-static __always_inline __u32 slot_of(__u64 key, __u32 slots)
-{
-	return (key * 0x9e3779b97f4a7c15ULL >> 40) & (slots - 1);
-}
-
 static __always_inline void note_asked(const struct sock *sk, __u16 port)
 {
-	__u32 slot = slot_of((__u64)sk, ASKED_SLOTS);
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (ASKED_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
 
 	if (note)
@@ -292,7 +306,7 @@ static __always_inline void note_asked(const struct sock *sk, __u16 port)
 /* At post_bind the socket does not tell yet whether its port was asked for: the note of bind does. */
 static __always_inline void take_asked(struct look *look)
 {
-	__u32 slot = slot_of((__u64)look->sk, ASKED_SLOTS);
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (ASKED_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
 
 	look->flags &= ~(PW_F_EPHEMERAL | PW_F_LOCKED);
@@ -302,23 +316,6 @@ static __always_inline void take_asked(struct look *look)
 		look->flags |= PW_F_LOCKED;
 	else
 		look->flags |= PW_F_EPHEMERAL;
-}
-
-static __always_inline bool already_said(__u64 cookie, __u16 port)
-{
-	__u32 slot = slot_of(cookie, SAID_SLOTS);
-	__u64 *note = bpf_map_lookup_elem(&said, &slot);
-
-	return note && cookie && *note == (cookie << 16 | port);
-}
-
-static __always_inline void note_said(__u64 cookie, __u16 port)
-{
-	__u32 slot = slot_of(cookie, SAID_SLOTS);
-	__u64 *note = bpf_map_lookup_elem(&said, &slot);
-
-	if (note)
-		*note = cookie << 16 | port;
 }
 
 static __always_inline struct armed *armed_slot(__u32 tid)
@@ -395,7 +392,7 @@ static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
 		record_free(sk, cookie, read_stale_port(sk), left, held);
 }
 
-/* A port never heard of, seen at the socket's end: no accepted socket is in these states with a port. */
+/* May this port, of which nothing was said, be the socket's own? No accepted socket is in these states with one. */
 static __always_inline bool late_port(const struct sock *sk, __u16 proto)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);

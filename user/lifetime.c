@@ -138,6 +138,17 @@ static void emit(struct tracker *t, enum what what, const struct lifetime *lifet
 	t->ops->emit(t->arg, &change);
 }
 
+/* What a process did that need not be the owner. */
+static void emit_by(struct tracker *t, enum what what, const struct lifetime *lifetime, const struct event *e)
+{
+	struct change change = {
+		.what = what, .exact = true, .time = e->time, .lifetime = lifetime, .holder_pid = e->process.pid,
+	};
+
+	memcpy(change.holder_comm, e->process.comm, sizeof(change.holder_comm));
+	t->ops->emit(t->arg, &change);
+}
+
 static void unlink_lifetime(struct tracker *t, struct socket_entry *entry, struct lifetime *lifetime)
 {
 	uint64_t key = port_key(lifetime->netns, lifetime->proto, lifetime->port);
@@ -288,7 +299,7 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 	lifetime->listening = lifetime->listened = true;
 	/* A `present` says it by its state: the moment of listen() is not known. */
 	if (!(e->flags & PW_F_ROW))
-		emit(t, WHAT_LISTEN, lifetime, e->time, true);
+		emit_by(t, WHAT_LISTEN, lifetime, e);
 }
 
 static int begin(struct tracker *t, const struct event *e)
@@ -397,14 +408,10 @@ static void feed_free(struct tracker *t, const struct event *e)
 
 static void mark_closed(struct tracker *t, struct lifetime *lifetime, const struct event *e)
 {
-	struct change change = { .what = WHAT_CLOSE, .exact = true, .time = e->time, .lifetime = lifetime };
-
 	if (lifetime->closed_at)
 		return;
 	lifetime->closed_at = e->time;
-	change.holder_pid = e->process.pid;
-	memcpy(change.holder_comm, e->process.comm, sizeof(change.holder_comm));
-	t->ops->emit(t->arg, &change);
+	emit_by(t, WHAT_CLOSE, lifetime, e);
 }
 
 static void feed_close(struct tracker *t, const struct event *e)

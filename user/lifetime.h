@@ -110,7 +110,7 @@ struct change {
 	uint64_t time;
 	const struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_GAP */
 	const struct gap *gap;	/* WHAT_GAP */
-	uint32_t holder_pid;	/* WHAT_CLOSE: who closed it; 0: not known */
+	uint32_t holder_pid;	/* WHAT_LISTEN, WHAT_CLOSE: who did it; 0: not known */
 	char holder_comm[PW_COMM];
 };
 

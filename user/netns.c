@@ -4,19 +4,28 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "user/map.h"
 #include "user/num.h"
 
+/* -EINVAL: it is no network namespace. */
 static int inode_of(const char *path, uint32_t *inode)
 {
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct statfs fs;
 	struct stat st;
 
-	if (stat(path, &st) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
 		return -errno;
+	if (fs.f_type != NSFS_MAGIC || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+		return -EINVAL;
 	*inode = (uint32_t)st.st_ino;
 	return 0;
 }
@@ -70,8 +79,6 @@ static int enter(struct walk *walk, const char *path, uint32_t inode)
 	return walk->visit(walk->arg, inode);
 }
 
-typedef int (*found_fn)(struct walk *walk, const char *path, uint32_t inode);
-
 /* "net:[4026531833]" */
 static bool parse_link(const char *text, uint32_t *inode)
 {
@@ -84,7 +91,7 @@ static bool parse_link(const char *text, uint32_t *inode)
 	return true;
 }
 
-static int each_process(struct walk *walk, found_fn found)
+static int each_process(struct walk *walk)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/proc");
 	struct dirent *entry;
@@ -103,13 +110,13 @@ static int each_process(struct walk *walk, found_fn found)
 			continue;
 		text[length] = '\0';
 		if (parse_link(text, &inode))
-			r = found(walk, path, inode);
+			r = enter(walk, path, inode);
 	}
 	return r;
 }
 
 /* Mounted ones (`ip netns`, container engines): field 4 of mountinfo is "net:[inode]", field 5 the place. */
-static int each_mount(struct walk *walk, found_fn found)
+static int each_mount(struct walk *walk)
 {
 	_cleanup_fclose_ FILE *file = fopen("/proc/self/mountinfo", "re");
 	char line[4096], root[256], place[2048];
@@ -119,22 +126,22 @@ static int each_mount(struct walk *walk, found_fn found)
 		uint32_t inode;
 
 		if (sscanf(line, "%*s %*s %*s %255s %2047s", root, place) == 2 && parse_link(root, &inode))
-			r = found(walk, place, inode);
+			r = enter(walk, place, inode);
 	}
 	return r;
 }
 
-static int walk_all(struct walk *walk, found_fn found)
+static int walk_all(struct walk *walk)
 {
 	uint32_t own = 0;
 	int r = inode_of("/proc/self/ns/net", &own);
 
 	if (!r)
-		r = found(walk, "/proc/self/ns/net", own);
+		r = enter(walk, "/proc/self/ns/net", own);
 	if (!r)
-		r = each_process(walk, found);
+		r = each_process(walk);
 	if (!r)
-		r = each_mount(walk, found);
+		r = each_mount(walk);
 	return r;
 }
 
@@ -146,22 +153,9 @@ int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uin
 
 	if (home < 0)
 		return -errno;
-	r = walk_all(&walk, enter);
+	r = walk_all(&walk);
 	map_done(&walk.seen);
 	if (setns(home, CLONE_NEWNET) < 0 && !r)
 		r = -errno;
 	return r;
-}
-
-static int is_it(struct walk *walk, const char *path, uint32_t inode)
-{
-	(void)path;
-	return inode == walk->wanted[0];
-}
-
-bool netns_alive(uint32_t inode)
-{
-	struct walk walk = { .wanted = &inode, .count = 1 };
-
-	return walk_all(&walk, is_it) > 0;
 }

@@ -8,7 +8,8 @@
 
 #include "user/base.h"
 
-/* A name in /run/netns, a path, or an inode number (taken as it is). 0, or -errno: -ENOENT when there is none. */
+/* A name in /run/netns, a path, or an inode number (taken as it is). 0, or -errno: -ENOENT when there is none, -EINVAL when
+ * it is something else. */
 int netns_resolve(const char *text, uint32_t *inode);
 
 /*
@@ -18,8 +19,5 @@ int netns_resolve(const char *text, uint32_t *inode);
  * visit() returns other than 0 ends the walk and is returned.
  */
 int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg);
-
-/* Is it still there, as far as can be seen? */
-bool netns_alive(uint32_t inode);
 
 #endif

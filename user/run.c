@@ -165,16 +165,6 @@ static void ask(struct run *run, choose_fn choose, struct pw_look *looks, struct
 	}
 }
 
-/* Is the namespace gone? The last answer is kept: many sockets end with one namespace. */
-static bool namespace_gone(uint32_t netns, uint32_t *known, bool *gone)
-{
-	if (*known != netns) {
-		*known = netns;
-		*gone = !netns_alive(netns);
-	}
-	return *gone;
-}
-
 static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool after_loss, uint64_t now)
 {
 	if (after_loss)
@@ -188,8 +178,6 @@ static void settle_looks(struct run *run, const struct pw_look *looks, const str
 			 bool after_loss)
 {
 	uint64_t now = now_boottime();
-	uint32_t known = 0;
-	bool gone = false;
 
 	for (size_t i = 0; i < count; i++) {
 		struct lifetime *l;
@@ -201,7 +189,7 @@ static void settle_looks(struct run *run, const struct pw_look *looks, const str
 		if (!l)
 			continue;
 		cause = cause_of_look(l, asked[i].hold, after_loss, now);
-		if (cause == CAUSE_UNKNOWN && namespace_gone(l->netns, &known, &gone))
+		if (cause == CAUSE_UNKNOWN && looks[i].netns_gone)
 			cause = CAUSE_NETNS;
 		tracker_lost(run->tracker, l, asked[i].hold, cause, now);
 	}

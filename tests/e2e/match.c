@@ -215,9 +215,37 @@ unsigned truth_differs(const struct truth *truth, const struct run *run, bool sa
 	return n;
 }
 
-static const char *broken_rule(const struct group *g)
+static bool is_span(int64_t told, int64_t from, int64_t to)
+{
+	return from ? llabs(told - (to - from)) <= MS : told == SEEN_NULL;
+}
+
+/* The spans of a release are those between the events of its lifetime. */
+static const char *broken_span(const struct group *g)
 {
 	const struct seen *first = g->seen[0], *last = g->seen[g->count - 1];
+	int64_t closed = 0, waiting = 0;
+
+	if (last->kind != KIND_RELEASE || first->kind != KIND_ALLOCATE)
+		return NULL;
+	for (size_t i = 0; i < g->count; i++) {
+		if (g->seen[i]->kind == KIND_CLOSE)
+			closed = g->seen[i]->time;
+		if (g->seen[i]->kind == KIND_TIME_WAIT)
+			waiting = g->seen[i]->time;
+	}
+	if (!is_span(last->held_ns, first->time, last->time))
+		return "has a held_ns that is not the time from allocate to release";
+	if (closed && !is_span(last->open_ns, first->time, closed))
+		return "has an open_ns that is not the time from allocate to close";
+	if (!is_span(last->time_wait_ns, waiting, last->time))
+		return "has a time_wait_ns that is not the time from time_wait to release";
+	return NULL;
+}
+
+static const char *broken_rule(const struct group *g)
+{
+	const struct seen *first = g->seen[0];
 
 	if (first->kind != KIND_ALLOCATE && first->kind != KIND_PRESENT)
 		return "does not begin with allocate or present";
@@ -231,10 +259,7 @@ static const char *broken_rule(const struct group *g)
 		if (s->port != first->port || s->proto != first->proto || s->pid != first->pid)
 			return "changes its port, protocol or owner";
 	}
-	if (last->kind == KIND_RELEASE && first->kind == KIND_ALLOCATE && last->exact && first->exact &&
-	    llabs(last->held_ns - (last->time - first->time)) > MS)
-		return "held_ns is not the time from allocate to release";
-	return NULL;
+	return broken_span(g);
 }
 
 unsigned stream_breaks_rules(const struct run *run, bool say)

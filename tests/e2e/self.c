@@ -61,17 +61,16 @@ static struct truth *make_truth(void)
 #define FIRST "\"cookie\":\"7\",\"generation\":1"
 #define SECOND_LIFE "\"cookie\":\"7\",\"generation\":2"
 #define THIRD "\"cookie\":\"9\",\"generation\":1"
-#define ENDS(held) ",\"held_ns\":" held ",\"open_ns\":null,\"time_wait_ns\":null"
 
 static const char *const stream[LINES] = {
 	"{\"event\":\"allocate\"," AT("0") OWNER PLACE NOBODY "\"how\":\"connect\",\"ephemeral\":true," FIRST "}",
 	"{\"event\":\"close\"," AT("1") OWNER PLACE NOBODY FIRST "}",
 	"{\"event\":\"time_wait\"," AT("2") OWNER PLACE NOBODY FIRST "}",
 	"{\"event\":\"release\"," AT("3") OWNER PLACE NOBODY "\"cause\":\"time_wait\",\"errno\":null," FIRST
-	ENDS("3000000000") "}",
+	",\"held_ns\":3000000000,\"open_ns\":1000000000,\"time_wait_ns\":1000000000}",
 	"{\"event\":\"allocate\"," AT("4") OWNER PLACE NOBODY "\"how\":\"connect\",\"ephemeral\":true," SECOND_LIFE "}",
 	"{\"event\":\"release\"," AT("5") OWNER PLACE NOBODY "\"cause\":\"reset\",\"errno\":\"ECONNRESET\"," SECOND_LIFE
-	ENDS("1000000000") "}",
+	",\"held_ns\":1000000000,\"open_ns\":null,\"time_wait_ns\":null}",
 	"{\"event\":\"allocate\"," AT("6") OTHER THERE NOBODY "\"how\":\"bind\",\"ephemeral\":false," THIRD "}",
 	"{\"event\":\"listen\"," AT("7") OTHER THERE BY_300 THIRD "}",
 	"{\"event\":\"close\"," AT("8") OTHER THERE BY_300 THIRD "}",
@@ -123,6 +122,7 @@ static const struct {
 	{ 2, "time_wait", "close" }, { 3, "\"cause\":\"time_wait\"", "\"cause\":\"close\"" },
 	{ 3, "\"errno\":null", "\"errno\":\"ETIMEDOUT\"" }, { 3, ":23.0005", ":23.2005" },
 	{ 3, "\"held_ns\":3000000000", "\"held_ns\":1000000000" }, { 3, "\"exact\":true", "\"exact\":false" },
+	{ 3, "\"open_ns\":1000000000", "\"open_ns\":3000000000" }, { 3, "\"time_wait_ns\":1000000000", "\"time_wait_ns\":null" },
 	{ 4, "\"generation\":2", "\"generation\":1" }, { 4, "\"generation\":2", "\"generation\":3" },
 	{ 4, "\"cookie\":\"7\"", "\"cookie\":\"8\"" }, { 4, "\"cookie\":\"7\"", "\"cookie\":\"0\"" },
 	{ 5, "ECONNRESET", "ECONNREFUSED" }, { 6, "ipv6", "ipv4" }, { 6, "\"port\":53", "\"port\":54" },

@@ -44,6 +44,7 @@ struct happening {
 	char err[24];		/* of a release; "": null, "*": any */
 	bool optional;		/* may be missing */
 	bool late;		/* may be seen up to TRUTH_LATE after t1, and must then say exact: false */
+	bool any_exact;		/* may say exact: false for another reason than being late */
 	bool soft;		/* completed by the other end or in softirq: the wide tolerance */
 };
 

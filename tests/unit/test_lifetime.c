@@ -1,0 +1,878 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The tracker, arrow by arrow of its drawing and cause by cause. test_lifetime_random.c has it run at length. */
+#include "user/lifetime.h"
+
+#include "tests/unit/events.h"
+#include "tests/unit/told.h"
+#include "tests/unit/unit.h"
+
+#define ROW_NETNS	TEST_NETNS
+#define TW		0x7000
+
+static struct telling t;
+
+static int setup(void **state)
+{
+	(void)state;
+	return telling_begin(&t) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	telling_end(&t);
+	if (t.owners != t.puts)
+		return -1;
+	telling_done(&t);
+	return 0;
+}
+
+static void feed(struct event e)
+{
+	assert_int_equal(tracker_feed(t.tracker, &e), 0);
+}
+
+/* The changes told since the last call of this, by name: "allocate listen". */
+static const char *words(void)
+{
+	static char text[200];
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < t.count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s%s%s", i ? " " : "",
+					 what_name(t.told[i].what), t.told[i].exact ? "" : "~",
+					 t.told[i].what == WHAT_RELEASE ? cause_name(t.told[i].cause) : "");
+	t.count = 0;
+	return text;
+}
+
+/* A `~` behind a word: its time is approximate. Behind release stands its cause. */
+static void expect(const char *expected)
+{
+	assert_string_equal(words(), expected);
+}
+
+/* The last change told. */
+static const struct told *last(void)
+{
+	return &t.told[t.count - 1];
+}
+
+static struct lifetime *one(uint64_t cookie, uint32_t generation)
+{
+	struct lifetime *l = tracker_find(t.tracker, cookie, generation);
+
+	assert_non_null(l);
+	return l;
+}
+
+/* ---- nothing to socket ---- */
+
+static void statement_begins_a_lifetime(void **state)
+{
+	struct event e = ev_connect(7, 40000, 80, 1000);
+
+	(void)state;
+	feed(e);
+	assert_int_equal(t.count, 1);
+	assert_int_equal(last()->what, WHAT_ALLOCATE);
+	assert_true(last()->exact);
+	assert_int_equal(last()->time, 1000);
+	assert_int_equal(last()->since, 1000);
+	assert_int_equal(last()->cookie, 7);
+	assert_int_equal(last()->generation, 1);
+	assert_int_equal(last()->owner, TEST_PID);
+	assert_int_equal(last()->port, 40000);
+	assert_int_equal(last()->how, PW_HOW_CONNECT);
+	assert_int_equal(last()->remote_port, 80);
+	assert_int_equal(last()->remote.family, AF_INET);
+	assert_int_equal(last()->holds, HOLD_SOCK);
+	assert_int_equal(last()->netns, TEST_NETNS);
+	assert_int_equal(tracker_count(t.tracker), 1);
+	assert_int_equal(one(7, 1)->sk, e.sk);
+}
+
+static void statement_twice_says_nothing_new(void **state)
+{
+	(void)state;
+	feed(ev_sock(7, 40000, 1000));
+	feed(ev_sock(7, 40000, 1001));
+	expect("allocate");
+	assert_int_equal(tracker_count(t.tracker), 1);
+	assert_int_equal(t.owners, 1);
+}
+
+static void unknown_owner_is_not_guessed(void **state)
+{
+	struct event e = ev_sock(7, 40000, 1000);
+
+	(void)state;
+	e.process = (struct event_process){ 0 };
+	e.flags |= PW_F_KERNEL;
+	feed(e);
+	assert_int_equal(last()->owner, 0);
+	/* A later live statement may come from any process that has the descriptor. */
+	e.process.pid = 200;
+	e.flags = 0;
+	feed(e);
+	assert_null(one(7, 1)->owner);
+}
+
+static void update_begins_nothing(void **state)
+{
+	struct event e = ev_connect(7, 40000, 53, 1000);
+
+	(void)state;
+	e.flags |= PW_F_UPDATE;
+	feed(e);
+	expect("");
+	assert_false(tracker_knows(t.tracker, 7));
+}
+
+static void later_statement_adds_the_remote_end(void **state)
+{
+	struct event e = ev_connect(7, 40000, 53, 1001);
+
+	(void)state;
+	feed(ev_udp(7, 40000, 1000));
+	e.proto = IPPROTO_UDP;
+	e.flags |= PW_F_UPDATE;
+	e.addr = ev_addr("127.0.0.9");
+	feed(e);
+	expect("allocate");
+	assert_int_equal(one(7, 1)->remote_port, 53);
+	assert_int_equal(one(7, 1)->addr.bytes[3], 9);
+	/* How it came to the port stays as it was. */
+	assert_int_equal(one(7, 1)->how, PW_HOW_BIND);
+	assert_int_equal(one(7, 1)->since, 1000);
+}
+
+static void late_statement_has_no_beginning(void **state)
+{
+	struct event e = ev_udp(7, 40000, 1000);
+
+	(void)state;
+	e.flags |= PW_F_LATE;
+	feed(e);
+	assert_int_equal(last()->since, 0);
+	assert_int_equal(last()->time, 1000);
+	expect("allocate~");
+}
+
+static void rows_are_present_at_the_start(void **state)
+{
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_row(ev_udp(7, 40000, 1000)));
+	assert_int_equal(last()->since, 0);
+	assert_int_equal(last()->owner, TEST_PID);
+	feed(ev_row(ev_listen(8, 80, 1001)));
+	assert_true(last()->listening);
+	expect("present present");
+	/* What is live is an allocation even now. */
+	feed(ev_sock(9, 40001, 1002));
+	expect("allocate");
+}
+
+static void rows_after_a_loss_are_late_allocations(void **state)
+{
+	(void)state;
+	feed(ev_row(ev_udp(7, 40000, 1000)));
+	assert_int_equal(last()->since, 0);
+	expect("allocate~");
+}
+
+static void row_of_a_known_socket_says_nothing(void **state)
+{
+	struct event row = ev_row(ev_connect(7, 40000, 80, 1001));
+
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_connect(7, 40000, 80, 1000));
+	row.process.pid = 200;
+	feed(row);
+	expect("allocate");
+	assert_int_equal(one(7, 1)->owner->pid, TEST_PID);
+	assert_int_equal(one(7, 1)->since, 1000);
+}
+
+static void row_names_an_owner_that_was_unknown(void **state)
+{
+	struct event e = ev_sock(7, 40000, 1000);
+
+	(void)state;
+	e.process = (struct event_process){ 0 };
+	feed(e);
+	feed(ev_row(ev_sock(7, 40000, 1001)));
+	assert_non_null(one(7, 1)->owner);
+	assert_int_equal(one(7, 1)->owner->pid, TEST_PID);
+	expect("allocate");
+}
+
+/* ---- listen ---- */
+
+static void listen_follows_bind(void **state)
+{
+	(void)state;
+	feed(ev_sock(7, 80, 1000));
+	feed(ev_listen(7, 80, 1001));
+	assert_int_equal(last()->time, 1001);
+	feed(ev_listen(7, 80, 1002));
+	expect("allocate listen");
+	assert_true(one(7, 1)->listening);
+	assert_int_equal(one(7, 1)->how, PW_HOW_BIND);
+}
+
+static void listen_without_bind_is_both(void **state)
+{
+	(void)state;
+	feed(ev_listen(7, 40000, 1000));
+	assert_int_equal(last()->how, PW_HOW_LISTEN);
+	expect("allocate listen");
+}
+
+static void listener_that_stops_holds_on(void **state)
+{
+	struct event stop = ev_free(7, 80, STATE_LISTEN, 1002);
+
+	(void)state;
+	stop.flags = PW_F_HELD;
+	feed(ev_listen(7, 80, 1000));
+	feed(stop);
+	expect("allocate listen");
+	assert_false(one(7, 1)->listening);
+	assert_true(one(7, 1)->listened);
+	feed(ev_listen(7, 80, 1003));
+	expect("listen");
+}
+
+static void datagram_socket_never_listens(void **state)
+{
+	struct event e = ev_listen(7, 80, 1000);
+
+	(void)state;
+	e.proto = IPPROTO_UDP;
+	feed(e);
+	expect("allocate");
+	assert_false(one(7, 1)->listening);
+}
+
+/* A listener that is found when it ends: when it began to listen is as unknown as when it took the port. */
+static void late_listener_is_approximate_in_both(void **state)
+{
+	struct event e = ev_listen(7, 80, 1000);
+
+	(void)state;
+	e.flags |= PW_F_LATE;
+	feed(e);
+	expect("allocate~ listen~");
+}
+
+/* The statement that told of listen() was lost; the row after the loss makes up for it. */
+static void listener_found_after_a_loss_is_told(void **state)
+{
+	(void)state;
+	feed(ev_sock(7, 80, 1000));
+	feed(ev_row(ev_listen(7, 80, 1001)));
+	expect("allocate listen~");
+	feed(ev_row(ev_listen(8, 81, 1002)));
+	expect("allocate~ listen~");
+	feed(ev_row(ev_listen(8, 81, 1003)));
+	expect("");
+}
+
+/* ---- socket to released, cause by cause ---- */
+
+struct cause_row {
+	const char *name;
+	uint8_t proto, left;
+	uint32_t error;
+	bool closed;		/* its last descriptor was closed before */
+	enum cause cause;
+};
+
+enum { FIN_WAIT1 = 4, FIN_WAIT2 = 5, LAST_ACK = 9, CLOSING = 11, SYN_RECV = 3 };
+
+static const struct cause_row cause_rows[] = {
+	{ "bound only, destroyed", IPPROTO_TCP, STATE_CLOSE, 0, true, CAUSE_CLOSE },
+	{ "listener closed", IPPROTO_TCP, STATE_LISTEN, 0, true, CAUSE_CLOSE },
+	{ "listener shut down", IPPROTO_TCP, STATE_LISTEN, 0, false, CAUSE_DISCONNECT },
+	{ "refused", IPPROTO_TCP, STATE_SYN_SENT, ECONNREFUSED, false, CAUSE_RESET },
+	{ "timed out", IPPROTO_TCP, STATE_SYN_SENT, ETIMEDOUT, false, CAUSE_RESET },
+	{ "closed while connecting", IPPROTO_TCP, STATE_SYN_SENT, 0, true, CAUSE_CLOSE },
+	{ "reset by the peer", IPPROTO_TCP, STATE_ESTABLISHED, ECONNRESET, false, CAUSE_RESET },
+	{ "reset by the peer, its end closed", IPPROTO_TCP, STATE_CLOSE_WAIT, EPIPE, false, CAUSE_RESET },
+	{ "reset after close", IPPROTO_TCP, FIN_WAIT1, ECONNRESET, true, CAUSE_RESET },
+	{ "SO_LINGER 0", IPPROTO_TCP, STATE_ESTABLISHED, 0, true, CAUSE_RESET },
+	{ "SO_LINGER 0, peer closed", IPPROTO_TCP, STATE_CLOSE_WAIT, 0, true, CAUSE_RESET },
+	{ "AF_UNSPEC", IPPROTO_TCP, STATE_ESTABLISHED, 0, false, CAUSE_DISCONNECT },
+	{ "AF_UNSPEC while connecting", IPPROTO_TCP, STATE_SYN_SENT, 0, false, CAUSE_DISCONNECT },
+	{ "peer closed first", IPPROTO_TCP, LAST_ACK, 0, true, CAUSE_CLOSE },
+	{ "no TIME_WAIT was to be had", IPPROTO_TCP, FIN_WAIT2, 0, true, CAUSE_CLOSE },
+	{ "both closed at once", IPPROTO_TCP, CLOSING, 0, true, CAUSE_CLOSE },
+	{ "orphan given up", IPPROTO_TCP, FIN_WAIT1, 0, true, CAUSE_CLOSE },
+	{ "half open, closed", IPPROTO_TCP, SYN_RECV, 0, true, CAUSE_CLOSE },
+	{ "datagram socket destroyed", IPPROTO_UDP, STATE_ESTABLISHED, ECONNABORTED, false, CAUSE_RESET },
+	{ "datagram socket disconnected", IPPROTO_UDP, STATE_ESTABLISHED, 0, false, CAUSE_DISCONNECT },
+};
+
+static void check_cause(const struct cause_row *row)
+{
+	struct event e = ev_connect(7, 40000, 80, 1000), freed = ev_free(7, 40000, row->left, 1002);
+
+	e.proto = row->proto;
+	feed(e);
+	if (row->closed)
+		feed(ev_close(7, 40000, PW_F_HELD, 1001));
+	freed.error = row->error;
+	feed(freed);
+	if (last()->what != WHAT_RELEASE || last()->cause != row->cause || last()->error != row->error ||
+	    !last()->exact || last()->time != 1002)
+		fail_msg("%s: %s, errno %u", row->name, words(), last()->error);
+	assert_int_equal(tracker_count(t.tracker), 0);
+	t.count = 0;
+	/* The next one is another socket. */
+	feed(ev_close(7, 0, 0, 1003));
+	expect("");
+}
+
+static void cause_of_each_way_to_lose_a_port(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cause_rows); i++)
+		check_cause(&cause_rows[i]);
+}
+
+static void port_lost_at_an_unknown_time_is_approximate(void **state)
+{
+	struct event e = ev_free(7, 0, STATE_CLOSE, 1001);
+
+	(void)state;
+	e.flags = PW_F_LATE;
+	feed(ev_udp(7, 40000, 1000));
+	feed(e);
+	expect("allocate release~disconnect");
+}
+
+static void another_port_ends_the_one_before(void **state)
+{
+	(void)state;
+	feed(ev_udp(7, 40000, 1000));
+	feed(ev_udp(7, 40001, 1005));
+	assert_int_equal(last()->generation, 2);
+	expect("allocate release~disconnect allocate");
+	assert_null(tracker_port(t.tracker, TEST_NETNS, IPPROTO_UDP, 40000));
+	assert_non_null(tracker_port(t.tracker, TEST_NETNS, IPPROTO_UDP, 40001));
+}
+
+static void free_of_an_unknown_socket_says_nothing(void **state)
+{
+	(void)state;
+	feed(ev_free(7, 40000, STATE_ESTABLISHED, 1000));
+	feed(ev_close(7, 40000, PW_F_HELD, 1001));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1002));
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
+	expect("");
+	assert_int_equal(tracker_count(t.tracker), 0);
+}
+
+static void release_twice_says_nothing_new(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_free(7, 40000, STATE_ESTABLISHED, 1001));
+	feed(ev_free(7, 40000, STATE_ESTABLISHED, 1001));
+	expect("allocate releasedisconnect");
+}
+
+/* ---- close ---- */
+
+static void closing_process_is_told(void **state)
+{
+	struct event e = ev_close(7, 40000, PW_F_HELD, 1001);
+
+	(void)state;
+	e.process.pid = 300;
+	strcpy(e.process.comm, "heir");
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(e);
+	assert_int_equal(last()->what, WHAT_CLOSE);
+	assert_int_equal(last()->time, 1001);
+	assert_int_equal(last()->closed_at, 1001);
+	assert_int_equal(last()->owner, TEST_PID);
+	assert_int_equal(last()->holder_pid, 300);
+	assert_string_equal(last()->holder_comm, "heir");
+	feed(e);
+	expect("allocate close");
+	assert_int_equal(tracker_count(t.tracker), 1);
+}
+
+static void datagram_socket_is_released_by_its_close(void **state)
+{
+	(void)state;
+	feed(ev_udp(7, 40000, 1000));
+	feed(ev_close(7, 40000, 0, 1001));
+	expect("allocate close releaseclose");
+	assert_int_equal(tracker_count(t.tracker), 0);
+}
+
+static void datagram_socket_that_closes_without_its_port_lost_it_before(void **state)
+{
+	(void)state;
+	feed(ev_udp(7, 40000, 1000));
+	feed(ev_close(7, 0, 0, 1001));
+	expect("allocate release~disconnect");
+}
+
+static void stream_socket_that_closes_without_its_port_lost_it_unseen(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_close(7, 0, 0, 1001));
+	expect("allocate release~unknown");
+	assert_int_equal(tracker_count(t.tracker), 0);
+}
+
+/* The descriptor closes while a TIME_WAIT holds on: that is told even if how the socket itself lost the port was not. */
+static void close_is_told_of_what_lives_on(void **state)
+{
+	struct event handover = ev_tw(PW_TW_START, 7, 40000, TW, 1001);
+
+	(void)state;
+	handover.flags = PW_F_HELD;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(handover);
+	feed(ev_close(7, 0, 0, 1002));
+	expect("allocate time_wait close");
+	assert_int_equal(one(7, 1)->holds, HOLD_TW);
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
+	expect("releasetime_wait");
+}
+
+/* ---- TIME_WAIT ---- */
+
+static void time_wait_takes_over_and_expires(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_close(7, 40000, PW_F_HELD, 1001));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1002));
+	assert_int_equal(last()->tw_at, 1002);
+	assert_int_equal(last()->holds, HOLD_TW);
+	assert_int_equal(last()->owner, TEST_PID);
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1003));
+	expect("allocate close time_wait");
+	assert_int_equal(tracker_count(t.tracker), 1);
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 61002));
+	assert_int_equal(last()->time, 61002);
+	assert_int_equal(last()->owner, TEST_PID);
+	expect("releasetime_wait");
+}
+
+static void expiry_of_another_time_wait_says_nothing(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1002));
+	feed(ev_tw(PW_TW_END, 7, 40000, TW + 8, 1003));
+	feed(ev_tw(PW_TW_END, 8, 40000, TW, 1003));
+	expect("allocate time_wait");
+}
+
+/* A socket bound to a number keeps it: it and the TIME_WAIT hold the port, whichever goes last releases it. */
+static void both_hold(const struct event *first, const struct event *second, const char *expected)
+{
+	struct event handover = ev_tw(PW_TW_START, 7, 40000, TW, 1001);
+
+	handover.flags = PW_F_HELD;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(handover);
+	assert_int_equal(last()->holds, HOLD_SOCK | HOLD_TW);
+	expect("allocate time_wait");
+	feed(*first);
+	expect("");
+	feed(*second);
+	expect(expected);
+}
+
+static void release_waits_for_the_time_wait(void **state)
+{
+	struct event gone = ev_free(7, 40000, STATE_CLOSE, 1002), expired = ev_tw(PW_TW_END, 7, 40000, TW, 1003);
+
+	(void)state;
+	both_hold(&gone, &expired, "releasetime_wait");
+}
+
+static void release_waits_for_the_socket(void **state)
+{
+	struct event expired = ev_tw(PW_TW_END, 7, 40000, TW, 1002), gone = ev_free(7, 40000, STATE_CLOSE, 1003);
+
+	(void)state;
+	both_hold(&expired, &gone, "releaseclose");
+}
+
+static void time_wait_is_reused_by_the_same_four_tuple(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(ev_connect(8, 40000, 80, 1002));
+	expect("allocate time_wait releasereuse allocate");
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
+	expect("");
+}
+
+static void time_wait_stays_beside_another_four_tuple(void **state)
+{
+	struct event elsewhere[5];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
+		elsewhere[i] = ev_connect(8 + i, 40000, 80, 1002);
+	elsewhere[0].remote_port = 81;
+	elsewhere[1].remote = ev_addr("127.0.0.3");
+	elsewhere[2].addr = ev_addr("127.0.0.4");
+	elsewhere[3].netns++;
+	elsewhere[4].proto = IPPROTO_UDP;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
+		feed(elsewhere[i]);
+	expect("allocate time_wait allocate allocate allocate allocate allocate");
+	assert_non_null(tracker_find(t.tracker, 7, 1));
+}
+
+static void same_socket_allocates_while_its_time_wait_lasts(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(ev_connect(7, 40002, 80, 1002));
+	assert_int_equal(last()->generation, 2);
+	assert_int_equal(tracker_count(t.tracker), 2);
+	expect("allocate time_wait allocate");
+	feed(ev_close(7, 40002, PW_F_HELD, 1003));
+	expect("close close");
+	feed(ev_tw(PW_TW_START, 7, 40002, TW + 8, 1004));
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1005));
+	assert_int_equal(last()->generation, 1);
+	feed(ev_tw(PW_TW_END, 7, 40002, TW + 8, 1006));
+	assert_int_equal(last()->generation, 2);
+	expect("time_wait releasetime_wait releasetime_wait");
+}
+
+/* Bound to a number, it connects again elsewhere while its first TIME_WAIT lasts, and leaves a second. */
+static void second_time_wait_of_a_socket_holds_as_well(void **state)
+{
+	struct event first = ev_tw(PW_TW_START, 7, 40000, TW, 1001), second = ev_tw(PW_TW_START, 7, 40000, TW + 8, 1003);
+
+	(void)state;
+	first.flags = second.flags = PW_F_HELD;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(first);
+	feed(ev_connect(7, 40000, 81, 1002));
+	feed(second);
+	feed(ev_close(7, 40000, PW_F_HELD, 1004));
+	feed(ev_free(7, 40000, STATE_CLOSE, 1005));
+	expect("allocate time_wait close");
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1006));
+	expect("");
+	feed(ev_tw(PW_TW_END, 7, 40000, TW + 8, 1007));
+	expect("releasetime_wait");
+}
+
+static void row_in_time_wait_begins_a_lifetime_without_owner(void **state)
+{
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_tw_row(7, 40000, 80, TW, 1000));
+	assert_int_equal(last()->holds, HOLD_TW);
+	assert_int_equal(last()->owner, 0);
+	assert_int_equal(last()->since, 0);
+	assert_int_equal(last()->tw_at, 0);
+	expect("present");
+	feed(ev_tw_row(7, 40000, 80, TW, 1001));
+	expect("");
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1002));
+	expect("release~time_wait");
+}
+
+static void row_in_time_wait_tells_a_missed_handover(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_close(7, 40000, PW_F_HELD, 1001));
+	feed(ev_tw_row(7, 40000, 80, TW, 1002));
+	assert_int_equal(last()->holds, HOLD_TW);
+	assert_int_equal(last()->owner, TEST_PID);
+	assert_int_equal(last()->since, 1000);
+	expect("allocate close time_wait~");
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
+	expect("release~time_wait");
+}
+
+/* Reuse ends it at a known time, but the beginning of its TIME_WAIT was not seen: as with expiry. */
+static void reuse_of_an_approximate_time_wait_is_approximate(void **state)
+{
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_tw_row(7, 40000, 80, TW, 1000));
+	feed(ev_connect(8, 40000, 80, 1001));
+	expect("present release~reuse allocate");
+}
+
+/* A socket that was shut down but is open still: a TIME_WAIT row does not say that its descriptor was closed. */
+static void row_in_time_wait_of_an_open_socket(void **state)
+{
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_tw_row(7, 40000, 80, TW, 1000));
+	tracker_starting(t.tracker, false);
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1001));
+	expect("present release~time_wait");
+	feed(ev_connect(7, 40002, 80, 1002));
+	assert_int_equal(last()->generation, 2);
+	feed(ev_close(7, 40002, PW_F_HELD, 1003));
+	expect("allocate close");
+}
+
+static void close_behind_a_time_wait_row_is_told(void **state)
+{
+	(void)state;
+	tracker_starting(t.tracker, true);
+	feed(ev_tw_row(7, 40000, 80, TW, 1000));
+	feed(ev_close(7, 0, 0, 1001));
+	expect("present close");
+}
+
+/* Rows as snapshot_settle() leaves them: the socket holds its number, and its TIME_WAIT too. */
+static void rows_of_a_socket_and_of_its_time_wait(void **state)
+{
+	struct event row = ev_row(ev_sock(7, 40000, 1000));
+
+	(void)state;
+	tracker_starting(t.tracker, true);
+	row.flags = PW_F_ROW | PW_F_LOCKED;
+	feed(row);
+	row = ev_tw_row(7, 40000, 80, TW, 1000);
+	row.flags |= PW_F_HELD;
+	feed(row);
+	assert_int_equal(tracker_count(t.tracker), 1);
+	assert_int_equal(one(7, 1)->holds, HOLD_SOCK | HOLD_TW);
+	t.count = 0;
+	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1001));
+	expect("");
+	feed(ev_close(7, 40000, PW_F_HELD, 1002));
+	feed(ev_free(7, 40000, STATE_CLOSE, 1003));
+	expect("close release~close");
+}
+
+/* The row is of the second TIME_WAIT: the first does not hide it. */
+static void missed_handover_beside_an_older_time_wait(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(ev_connect(7, 40002, 80, 1002));
+	t.count = 0;
+	feed(ev_tw_row(7, 40002, 80, TW + 8, 1003));
+	expect("time_wait~");
+	assert_int_equal(one(7, 2)->holds, HOLD_TW);
+}
+
+/* ---- looks ---- */
+
+static void lost_hold_ends_the_lifetime(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	tracker_lost(t.tracker, one(7, 1), HOLD_TW, CAUSE_UNKNOWN, 1001);
+	expect("allocate");
+	tracker_lost(t.tracker, one(7, 1), HOLD_SOCK, CAUSE_UNKNOWN, 1002);
+	expect("release~unknown");
+	assert_null(tracker_find(t.tracker, 7, 1));
+}
+
+static void lost_hold_leaves_the_other(void **state)
+{
+	struct event handover = ev_tw(PW_TW_START, 7, 40000, TW, 1001);
+
+	(void)state;
+	handover.flags = PW_F_HELD;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(handover);
+	tracker_lost(t.tracker, one(7, 1), HOLD_TW, CAUSE_NETNS, 1002);
+	expect("allocate time_wait");
+	tracker_lost(t.tracker, one(7, 1), HOLD_SOCK, CAUSE_NETNS, 1003);
+	expect("release~netns");
+}
+
+/* ---- who is where ---- */
+
+static void port_has_all_its_lifetimes(void **state)
+{
+	uint64_t sum = 0;
+	size_t count = 0;
+
+	(void)state;
+	for (uint64_t cookie = 1; cookie <= 4; cookie++)
+		feed(ev_connect(cookie, 40000, (uint16_t)(80 + cookie), 1000 + cookie));
+	feed(ev_udp(9, 40000, 1010));
+	feed(ev_free(2, 40000, STATE_ESTABLISHED, 1020));
+	for (struct lifetime *l = tracker_port(t.tracker, TEST_NETNS, IPPROTO_TCP, 40000); l; l = l->port_next) {
+		sum += l->cookie;
+		count++;
+	}
+	assert_int_equal(count, 3);
+	assert_int_equal(sum, 1 + 3 + 4);
+	assert_int_equal(tracker_port(t.tracker, TEST_NETNS, IPPROTO_UDP, 40000)->cookie, 9);
+	assert_null(tracker_port(t.tracker, TEST_NETNS, IPPROTO_UDPLITE, 40000));
+	assert_null(tracker_port(t.tracker, TEST_NETNS + 1, IPPROTO_TCP, 40000));
+}
+
+static void generations_count_on_while_the_socket_is_open(void **state)
+{
+	(void)state;
+	for (uint32_t i = 1; i <= 5; i++) {
+		feed(ev_connect(7, (uint16_t)(40000 + i), 80, 1000 + 2 * i));
+		assert_int_equal(last()->generation, i);
+		feed(ev_free(7, (uint16_t)(40000 + i), STATE_SYN_SENT, 1001 + 2 * i));
+	}
+	assert_null(tracker_find(t.tracker, 7, 5));
+	assert_false(tracker_knows(t.tracker, 7));
+}
+
+/* More open sockets without a port than the tracker remembers: those idle longest begin again at 1. */
+static void idle_sockets_are_bounded(void **state)
+{
+	const uint64_t many = 65536 + 2;
+
+	(void)state;
+	for (uint64_t cookie = 1; cookie <= many; cookie++) {
+		feed(ev_connect(cookie, 40000, 80, 1000));
+		feed(ev_free(cookie, 40000, STATE_SYN_SENT, 1001));
+		t.count = 0;
+	}
+	feed(ev_connect(1, 40000, 80, 1002));
+	assert_int_equal(last()->generation, 1);
+	feed(ev_connect(many, 40000, 80, 1002));
+	assert_int_equal(last()->generation, 2);
+}
+
+static void records_that_are_no_statement_are_let_by(void **state)
+{
+	struct event e = { .kind = PW_PROCESS, .process.pid = 1 };
+
+	(void)state;
+	feed(e);
+	expect("");
+}
+
+/* ---- names ---- */
+
+#define CHECK_NAMES(name_of, first, end)							\
+	for (int i = (first); i < (int)(end); i++) {						\
+		assert_non_null(name_of(i));							\
+		for (int j = (first); j < i; j++)						\
+			assert_string_not_equal(name_of(i), name_of(j));			\
+	}											\
+	assert_null(name_of(end))
+
+static void each_value_has_its_own_name(void **state)
+{
+	(void)state;
+	CHECK_NAMES(what_name, 0, WHAT_END);
+	CHECK_NAMES(cause_name, CAUSE_CLOSE, CAUSE_END);
+	CHECK_NAMES(how_name, PW_HOW_BIND, PW_HOW_END);
+	assert_null(how_name(PW_HOW_NONE));
+	assert_null(cause_name(CAUSE_NONE));
+}
+
+struct name_row {
+	int value;
+	const char *name;
+};
+
+/* The names of the interface: scripts of users stand on them. */
+static void names_do_not_drift(void **state)
+{
+	static const struct name_row whats[] = {
+		{ WHAT_READY, "ready" }, { WHAT_PRESENT, "present" }, { WHAT_ALLOCATE, "allocate" },
+		{ WHAT_LISTEN, "listen" }, { WHAT_CLOSE, "close" }, { WHAT_TIME_WAIT, "time_wait" },
+		{ WHAT_RELEASE, "release" }, { WHAT_GAP, "gap" },
+	};
+	static const struct name_row causes[] = {
+		{ CAUSE_CLOSE, "close" }, { CAUSE_RESET, "reset" }, { CAUSE_TIME_WAIT, "time_wait" },
+		{ CAUSE_REUSE, "reuse" }, { CAUSE_DISCONNECT, "disconnect" }, { CAUSE_NETNS, "netns" },
+		{ CAUSE_UNKNOWN, "unknown" },
+	};
+	static const struct name_row hows[] = {
+		{ PW_HOW_BIND, "bind" }, { PW_HOW_CONNECT, "connect" }, { PW_HOW_SEND, "send" },
+		{ PW_HOW_LISTEN, "listen" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(whats); i++)
+		assert_string_equal(what_name(whats[i].value), whats[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
+		assert_string_equal(cause_name(causes[i].value), causes[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(hows); i++)
+		assert_string_equal(how_name(hows[i].value), hows[i].name);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+	TEST(statement_begins_a_lifetime),
+	TEST(statement_twice_says_nothing_new),
+	TEST(unknown_owner_is_not_guessed),
+	TEST(update_begins_nothing),
+	TEST(later_statement_adds_the_remote_end),
+	TEST(late_statement_has_no_beginning),
+	TEST(rows_are_present_at_the_start),
+	TEST(rows_after_a_loss_are_late_allocations),
+	TEST(row_of_a_known_socket_says_nothing),
+	TEST(row_names_an_owner_that_was_unknown),
+	TEST(listen_follows_bind),
+	TEST(listen_without_bind_is_both),
+	TEST(listener_that_stops_holds_on),
+	TEST(datagram_socket_never_listens),
+	TEST(late_listener_is_approximate_in_both),
+	TEST(listener_found_after_a_loss_is_told),
+	TEST(cause_of_each_way_to_lose_a_port),
+	TEST(port_lost_at_an_unknown_time_is_approximate),
+	TEST(another_port_ends_the_one_before),
+	TEST(free_of_an_unknown_socket_says_nothing),
+	TEST(release_twice_says_nothing_new),
+	TEST(closing_process_is_told),
+	TEST(datagram_socket_is_released_by_its_close),
+	TEST(datagram_socket_that_closes_without_its_port_lost_it_before),
+	TEST(stream_socket_that_closes_without_its_port_lost_it_unseen),
+	TEST(close_is_told_of_what_lives_on),
+	TEST(time_wait_takes_over_and_expires),
+	TEST(expiry_of_another_time_wait_says_nothing),
+	TEST(release_waits_for_the_time_wait),
+	TEST(release_waits_for_the_socket),
+	TEST(time_wait_is_reused_by_the_same_four_tuple),
+	TEST(time_wait_stays_beside_another_four_tuple),
+	TEST(same_socket_allocates_while_its_time_wait_lasts),
+	TEST(second_time_wait_of_a_socket_holds_as_well),
+	TEST(row_in_time_wait_begins_a_lifetime_without_owner),
+	TEST(row_in_time_wait_tells_a_missed_handover),
+	TEST(reuse_of_an_approximate_time_wait_is_approximate),
+	TEST(row_in_time_wait_of_an_open_socket),
+	TEST(close_behind_a_time_wait_row_is_told),
+	TEST(rows_of_a_socket_and_of_its_time_wait),
+	TEST(missed_handover_beside_an_older_time_wait),
+	TEST(lost_hold_ends_the_lifetime),
+	TEST(lost_hold_leaves_the_other),
+	TEST(port_has_all_its_lifetimes),
+	TEST(generations_count_on_while_the_socket_is_open),
+	TEST(idle_sockets_are_bounded),
+	TEST(records_that_are_no_statement_are_let_by),
+	TEST(each_value_has_its_own_name),
+	TEST(names_do_not_drift),
+};
+
+UNIT_MAIN(tests)

@@ -74,9 +74,10 @@ static void do_listen(struct mix *m, struct slot *slot)
 
 static void do_connect(struct mix *m, struct slot *slot)
 {
-	if (!is_tcp(slot->s.proto))
+	/* A UDP-Lite socket that connects may be found as late as at its close, which a disconnect would forestall. */
+	if (slot->s.proto == IPPROTO_UDP)
 		ws_connect_ok(&slot->s, SOMEWHERE);
-	else if (is_idle(slot))
+	else if (is_tcp(slot->s.proto) && is_idle(slot))
 		slot->accepted = ws_join(&slot->s, &m->server[slot->s.fam]);
 }
 

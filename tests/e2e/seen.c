@@ -35,7 +35,7 @@ static const struct field {
 	{ "port", 'i', KINDS_LIFE }, { "netns", 'i', KINDS_LIFE },
 	{ "remote_addr", 'S', KINDS_LIFE }, { "remote_port", 'I', KINDS_LIFE },
 	{ "cookie", 's', KINDS_LIFE }, { "generation", 'i', KINDS_LIFE },
-	{ "ephemeral", 'b', 1U << KIND_ALLOCATE }, { "how", 's', 1U << KIND_ALLOCATE },
+	{ "ephemeral", 'b', 1U << KIND_ALLOCATE }, { "how", 'S', 1U << KIND_ALLOCATE },
 	{ "holder_pid", 'I', KINDS_LIFE }, { "holder_comm", 'S', KINDS_LIFE },
 	{ "annotation", 'O', KINDS_LIFE }, { "exact", 'b', KINDS_LIFE },
 	{ "cause", 's', 1U << KIND_RELEASE }, { "errno", 'S', 1U << KIND_RELEASE },

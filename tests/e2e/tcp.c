@@ -374,7 +374,7 @@ static void destroyed(struct work *w)
 	close(accepted[1]);
 	t0 = now_ns();
 	ws_destroy(&server);
-	ws_lost(&server, CAUSE_RESET, "ECONNABORTED", t0, now_ns());
+	ws_lost(&server, CAUSE_RESET | CAUSE_DISCONNECT, "*", t0, now_ns());
 	ws_close(&server);
 }
 
@@ -422,7 +422,7 @@ static void fast_open_deferred(struct work *w)
 
 	ws_option(&s, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
 	ws_connect_ok(&s, 7026);
-	w->truth->happening[w->truth->happenings - 1].late = true;
+	ws_unseen(&s);
 	usleep(20000);
 	if (write(s.fd, "x", 1) != 1)
 		work_die("write");

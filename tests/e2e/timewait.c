@@ -131,7 +131,7 @@ static void destroyed(struct work *w)
 	s = connected(w, &server, &accepted);
 	addr_make(&local, w->fam, AT_LOOP, ws_port(&s));
 	addr_make(&remote, w->fam, AT_LOOP, ws_port(&server));
-	end = close_waits_until(&s, CAUSE_TIME_WAIT | CAUSE_RESET, 0, 0);
+	end = close_waits_until(&s, CAUSE_TIME_WAIT | CAUSE_RESET | CAUSE_UNKNOWN, 0, 0);
 	strcpy(end->err, "*");
 	close(accepted);
 	usleep(50000);

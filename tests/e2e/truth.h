@@ -23,7 +23,7 @@ struct life {
 	bool before;		/* taken before the tracer started: `present`, not `allocate` */
 	bool either;		/* taken while it started: one of the two */
 	bool unseen_ok;		/* gone before it was ready: may be missing altogether */
-	bool owner_unknown;	/* the process had gone before the tracer came: null is right, a wrong pid is not */
+	bool owner_unknown;	/* null is right (and so is a null how), a wrong one is not */
 	bool remote_due;	/* connected at allocation: a null remote end is wrong */
 	uint16_t port;
 	uint16_t remote_port[2];
@@ -44,7 +44,7 @@ struct happening {
 	char err[24];		/* of a release; "": null, "*": any */
 	bool optional;		/* may be missing */
 	bool late;		/* may be seen up to TRUTH_LATE after t1, and must then say exact: false */
-	bool any_exact;		/* may say exact: false for another reason than being late */
+	bool about;		/* may say exact: false, and is then right to a second */
 	bool soft;		/* completed by the other end or in softirq: the wide tolerance */
 };
 

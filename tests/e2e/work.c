@@ -248,6 +248,19 @@ static void note_connected(struct wsock *s, bool autobound, const struct sockadd
 	addr_text(&any, life->addr[1]);
 }
 
+void ws_unseen(struct wsock *s)
+{
+	struct truth *t = s->work->truth;
+
+	life_of(s)->owner_unknown = true;
+	for (uint32_t i = t->happenings; i-- > 0;) {
+		if (t->happening[i].life == s->life && t->happening[i].kind == KIND_ALLOCATE) {
+			t->happening[i].late = true;
+			break;
+		}
+	}
+}
+
 static bool took_no_port(const struct wsock *s, int err)
 {
 	return is_tcp(s->proto) && (err == ENETUNREACH || err == EHOSTUNREACH || err == EADDRNOTAVAIL ||
@@ -275,6 +288,8 @@ int ws_connect_to(struct wsock *s, const struct sockaddr_storage *to, socklen_t 
 	if (autobound) {
 		ws_took(s, HOW_CONNECT, true, t0, t1);
 		life_of(s)->remote_due = is_tcp(s->proto);
+		if (s->proto == IPPROTO_UDPLITE)
+			ws_unseen(s);
 	}
 	ws_remote(s, to);
 	note_connected(s, autobound, to);

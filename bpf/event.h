@@ -144,7 +144,7 @@ struct pw_settings {
 	__u32 netns[PW_FILTER];
 	__u32 pid_count;
 	__u32 pid[PW_FILTER];
-	__u32 ancestor;		/* only owners that descend from this process; 0: any */
+	__u32 descendants;	/* only owners that descend from the tracer */
 	__u32 by_port;		/* pw_ports[] is in force */
 	__u32 protos;		/* enum pw_proto mask; 0: any */
 	char comm[PW_COMM];	/* only owners of this name; empty: any */

@@ -76,5 +76,6 @@ struct {
 
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
+__u32 tracer = 0;	/* thread group id of who runs look_again, as the initial PID namespace has it */
 
 #endif

@@ -161,6 +161,7 @@ SEC("?syscall")
 int look_again(void *ctx)
 {
 	(void)ctx;
+	tracer = bpf_get_current_pid_tgid() >> 32;
 	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++) {
 		looks[i].held = still_held(&looks[i]);
 		looks[i].netns_gone = !looks[i].held && netns_gone(&looks[i]);

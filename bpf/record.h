@@ -98,7 +98,7 @@ static __always_inline bool wanted_socket(const struct sock *sk, __u16 proto, __
 
 static __always_inline bool by_owner(void)
 {
-	return settings.pid_count || settings.comm[0] || settings.cgroup || settings.ancestor;
+	return settings.pid_count || settings.comm[0] || settings.cgroup || settings.descendants;
 }
 
 static __always_inline bool wanted_pid(__u32 pid)
@@ -135,7 +135,7 @@ static __always_inline bool wanted_owner(struct task_struct *task)
 		return false;
 	if (settings.cgroup && !in_cgroup(task, settings.cgroup))
 		return false;
-	return !settings.ancestor || descends_from(task, settings.ancestor);
+	return !settings.descendants || descends_from(task, tracer);
 }
 
 static __always_inline struct task_struct *current_task(void)

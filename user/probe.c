@@ -274,6 +274,20 @@ static void publish(struct probe *p)
 
 /* ---- opening ---- */
 
+static int look_part(struct probe *p, struct pw_look *looks, size_t count)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	if (count)
+		memcpy(p->skel->bss->looks, looks, count * sizeof(*looks));
+	p->skel->bss->look_count = (uint32_t)count;
+	if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.look_again), &opts))
+		return -errno;
+	if (count)
+		memcpy(looks, p->skel->bss->looks, count * sizeof(*looks));
+	return 0;
+}
+
 static int on_sample(void *arg, void *data, size_t size)
 {
 	struct probe *p = arg;
@@ -333,6 +347,12 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		return r;
 	}
 	publish(p);
+	/* Tells the kernel side who we are, before anything can be filtered by it. */
+	r = look_part(p, NULL, 0);
+	if (r) {
+		explain(p, r, why, why_size);
+		return r;
+	}
 	p->ring = ring_buffer__new(bpf_map__fd(p->skel->maps.ring), on_sample, p, NULL);
 	if (!p->ring) {
 		r = -errno;
@@ -463,16 +483,9 @@ int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, voi
 
 int probe_look(struct probe *p, struct pw_look *looks, size_t count)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	int r = 0;
 
-	for (size_t at = 0; at < count; at += PW_LOOKS) {
-		size_t part = count - at < PW_LOOKS ? count - at : PW_LOOKS;
-
-		memcpy(p->skel->bss->looks, looks + at, part * sizeof(*looks));
-		p->skel->bss->look_count = (uint32_t)part;
-		if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.look_again), &opts))
-			return -errno;
-		memcpy(looks + at, p->skel->bss->looks, part * sizeof(*looks));
-	}
-	return 0;
+	for (size_t at = 0; at < count && !r; at += PW_LOOKS)
+		r = look_part(p, looks + at, count - at < PW_LOOKS ? count - at : PW_LOOKS);
+	return r;
 }

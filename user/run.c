@@ -21,7 +21,8 @@
 
 #define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
 #define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
-#define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many */
+#define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
+#define LOOK_ALL_TICKS 1200		/* and all of them */
 #define CONSUME_BATCHES 32
 #define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
 #define TW_LENGTH_NS 58000000000ULL	/* TCP_TIMEWAIT_LEN, less what a timer may be early */
@@ -171,7 +172,9 @@ static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool a
 		return CAUSE_UNKNOWN;
 	if (hold == HOLD_TW)
 		return l->tw_at && now - l->tw_at >= TW_LENGTH_NS ? CAUSE_TIME_WAIT : CAUSE_UNKNOWN;
-	return l->flags & PW_F_KERNEL ? CAUSE_CLOSE : CAUSE_DISCONNECT;
+	if (l->flags & PW_F_KERNEL)
+		return CAUSE_CLOSE;
+	return choose_hookless(l) ? CAUSE_DISCONNECT : CAUSE_UNKNOWN;
 }
 
 static void settle_looks(struct run *run, const struct pw_look *looks, const struct asked *asked, size_t count,
@@ -442,7 +445,7 @@ static int on_tick(struct run *run)
 		r = watch_losses(run, false);
 	if (!r && run->ticks % LOOK_TICKS == 0) {
 		run->offset = clock_offset();
-		r = look(run, choose_hookless, false);
+		r = run->ticks % LOOK_ALL_TICKS ? look(run, choose_hookless, false) : look(run, choose_all, false);
 	}
 	if (run->options->duration_ns && now_boottime() - run->ready_at >= run->options->duration_ns)
 		run->stop = true;
@@ -547,7 +550,7 @@ static int open_probe(struct run *run)
 
 	run->filter = run->options->probe;
 	if (run->options->command) {
-		run->filter.settings.ancestor = (uint32_t)getpid();
+		run->filter.settings.descendants = true;
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
 		r = start_command(run);
 		if (r)

@@ -122,6 +122,7 @@ static void put_detail(struct buf *out, const struct line *line)
 		buf_adds(out, "to");
 		put_remote(out, line);
 		break;
+	case WHAT_LISTEN:
 	case WHAT_CLOSE:
 		if (line_by_another(line)) {
 			buf_printf(out, "by %u ", line->holder_pid);
@@ -131,7 +132,6 @@ static void put_detail(struct buf *out, const struct line *line)
 	case WHAT_RELEASE:
 		put_release(out, line);
 		break;
-	case WHAT_LISTEN:
 	case WHAT_READY:
 	case WHAT_GAP:
 	case WHAT_END:

@@ -48,7 +48,7 @@ struct diag_walk {
 /* The rows of iterators are filtered in the kernel; these are not, and have no owner to filter by. */
 static bool may_dump(const struct pw_settings *s)
 {
-	bool by_owner = s->pid_count || s->comm[0] || s->cgroup || s->ancestor;
+	bool by_owner = s->pid_count || s->comm[0] || s->cgroup || s->descendants;
 
 	return !by_owner && (!s->protos || s->protos & PW_PROTO_TCP);
 }

@@ -191,6 +191,7 @@ static __always_inline void fill_socket(struct pw_sock *record, const struct loo
 	record->proto = look->proto;
 	record->family = family;
 	record->how = look->how;
+	record->error = BPF_CORE_READ(sk, sk_err);
 	if (family == AF_INET6) {
 		bpf_probe_read_kernel(record->addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 		bpf_probe_read_kernel(record->remote, 16, &sk->__sk_common.skc_v6_daddr);
@@ -236,6 +237,8 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	if (owner)
 		record_process(task, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
 			       BPF_CORE_READ(task, self_exec_id));
+	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
+	note_said(look->cookie, look->port);
 	record = reserve(PW_SOCK, sizeof(*record));
 	if (!record)
 		return false;
@@ -244,7 +247,6 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	if (owner)
 		fill_owner(record, task);
 	submit(record);
-	note_said(look->cookie, look->port);
 	return true;
 }
 

@@ -57,7 +57,7 @@ struct event {
 	struct event_addr remote;	/* family 0: none */
 
 	struct event_process process;	/* PW_SOCK, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
-	uint32_t error;			/* PW_FREE: positive errno, 0 */
+	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; positive errno, 0 */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
 	const char *exe;		/* PW_PROCESS: of exe_length bytes inside the record; NULL: not known */
 	size_t exe_length;

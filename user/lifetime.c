@@ -138,11 +138,18 @@ static void emit(struct tracker *t, enum what what, const struct lifetime *lifet
 	t->ops->emit(t->arg, &change);
 }
 
+/* Said as it happened, and not found later. */
+static bool is_exact(const struct event *e)
+{
+	return !(e->flags & (PW_F_LATE | PW_F_ROW));
+}
+
 /* What a process did that need not be the owner. */
 static void emit_by(struct tracker *t, enum what what, const struct lifetime *lifetime, const struct event *e)
 {
 	struct change change = {
-		.what = what, .exact = true, .time = e->time, .lifetime = lifetime, .holder_pid = e->process.pid,
+		.what = what, .exact = is_exact(e), .time = e->time, .lifetime = lifetime,
+		.holder_pid = e->process.pid,
 	};
 
 	memcpy(change.holder_comm, e->process.comm, sizeof(change.holder_comm));
@@ -273,12 +280,13 @@ static struct lifetime *lifetime_of(const struct event *e)
 		return NULL;
 	lifetime->cookie = e->cookie;
 	lifetime->seen = e->time;
-	lifetime->since = e->flags & PW_F_ROW ? 0 : e->time;
+	lifetime->since = e->flags & (PW_F_ROW | PW_F_LATE) ? 0 : e->time;
 	lifetime->netns = e->netns;
 	lifetime->port = e->port;
 	lifetime->proto = e->proto;
 	lifetime->how = e->how;
 	lifetime->flags = e->flags;
+	lifetime->stale_error = e->error;
 	learn(lifetime, e);
 	if (e->state == STATE_TIME_WAIT) {
 		lifetime->holds = HOLD_TW;
@@ -297,17 +305,14 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || lifetime->listening)
 		return;
 	lifetime->listening = lifetime->listened = true;
-	/* A `present` says it by its state: the moment of listen() is not known. */
-	if (!(e->flags & PW_F_ROW))
-		emit_by(t, WHAT_LISTEN, lifetime, e);
+	emit_by(t, WHAT_LISTEN, lifetime, e);
 }
 
 static int begin(struct tracker *t, const struct event *e)
 {
 	struct socket_entry *entry = socket_get(t, e->cookie);
 	struct lifetime *lifetime;
-	bool exact = !(e->flags & (PW_F_LATE | PW_F_ROW));
-	enum what what = t->starting && !exact ? WHAT_PRESENT : WHAT_ALLOCATE;
+	enum what what = t->starting && !is_exact(e) ? WHAT_PRESENT : WHAT_ALLOCATE;
 
 	if (!entry)
 		return -ENOMEM;
@@ -320,11 +325,10 @@ static int begin(struct tracker *t, const struct event *e)
 	}
 	lifetime->generation = ++entry->generation;
 	lifetime->owner = t->ops->owner(t->arg, e);
-	if (what == WHAT_PRESENT || !exact)
-		lifetime->since = 0;
-	if (e->flags & PW_F_ROW)
+	/* A `present` says by its state that it listens: the moment of listen() is not known. */
+	if (what == WHAT_PRESENT)
 		lifetime->listening = lifetime->listened = e->proto == IPPROTO_TCP && e->state == STATE_LISTEN;
-	emit(t, what, lifetime, e->time, exact || what == WHAT_PRESENT);
+	emit(t, what, lifetime, e->time, is_exact(e) || what == WHAT_PRESENT);
 	mark_listening(t, lifetime, e);
 	return 0;
 }
@@ -372,12 +376,26 @@ static int feed_sock(struct tracker *t, const struct event *e)
 	return 0;
 }
 
+/*
+ * The error that ended the hold, or 0. One that lay in the socket before (sk_err
+ * stays until somebody reads SO_ERROR) is not it, nor is any where the kernel
+ * ends a port without one: in CLOSE, and in LISTEN.
+ */
+static uint32_t error_of(const struct lifetime *lifetime, const struct event *e)
+{
+	if (e->flags & PW_F_LATE || e->error == lifetime->stale_error)
+		return 0;
+	if (lifetime->proto == IPPROTO_TCP && (e->state == STATE_CLOSE || e->state == STATE_LISTEN))
+		return 0;
+	return e->error;
+}
+
 static enum cause cause_of(const struct lifetime *lifetime, const struct event *e)
 {
 	bool orderly = e->state == STATE_CLOSE || e->state == STATE_LAST_ACK || e->state == STATE_FIN_WAIT1 ||
 		       e->state == STATE_FIN_WAIT2 || e->state == STATE_CLOSING;
 
-	if (e->error)
+	if (error_of(lifetime, e))
 		return CAUSE_RESET;
 	if (orderly)
 		return CAUSE_CLOSE;
@@ -398,8 +416,7 @@ static void feed_free(struct tracker *t, const struct event *e)
 		lifetime->listening = false;
 		return;
 	}
-	lifetime->error = e->error;
-	lifetime->left = e->state;
+	lifetime->error = error_of(lifetime, e);
 	if (e->flags & PW_F_LATE)
 		end_hold(t, lifetime, HOLD_SOCK, CAUSE_DISCONNECT, e->time, false);
 	else

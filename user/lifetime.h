@@ -79,14 +79,14 @@ struct lifetime {
 	uint64_t tw_at;				/* 0: no TIME_WAIT yet */
 	uint32_t generation;			/* from 1; (cookie, generation) names it */
 	uint32_t netns;
-	uint32_t error;				/* of the socket when it lost the port */
+	uint32_t error;				/* positive errno that ended the hold; 0: none */
+	uint32_t stale_error;			/* sk_err that lay in the socket when it took the port */
 	uint16_t port;
 	uint16_t remote_port;
 	uint8_t proto;
 	uint8_t how;				/* enum pw_how */
 	uint8_t flags;				/* enum pw_flag */
 	uint8_t holds;				/* enum hold */
-	uint8_t left;				/* enum tcp_state it lost the port in */
 	bool listening;
 	bool listened;				/* now or before */
 	bool inexact;				/* a time before its release was approximate */

@@ -31,8 +31,20 @@ struct hook {
 	struct rung rungs[RUNGS];	/* best first */
 };
 
-/* The ladder. A row is a thing watched; its rungs are tried from the left, and the first that loads and attaches is used. */
+/*
+ * The ladder. A row is a thing watched; its rungs are tried from the left, and
+ * the first that loads and attaches is used. What ends a lifetime is attached
+ * before what begins one: none begun while attaching stays open for ever.
+ */
 static const struct hook ladder[] = {
+	{ "tcp-release", "TCP giving a port back or over to TIME_WAIT", true,
+	  { { "tracepoint", { "set_state", "destroy_sock" } } } },
+	{ "udp-destroy", "SOCK_DESTROY of a UDP socket", false,
+	  { { "tracepoint", { "error_report" } } } },
+	{ "time-wait-end", "a TIME_WAIT expiring", false,
+	  { { "tracepoint", { "timer_expire" } } } },
+	{ "close", "the last descriptor closed", true,
+	  { { "cgroup", { "sock_release" } } } },
 	{ "bind", "bind() of a port, asked for and taken", true,
 	  { { "cgroup", { "bind4", "bind6", "post_bind4", "post_bind6" } } } },
 	{ "tcp-open", "TCP connect() and listen() taking a port", true,
@@ -42,14 +54,6 @@ static const struct hook ladder[] = {
 	    { "cgroup+tracepoint, IPv4 only", { "connect4", "route4" } } } },
 	{ "udp-send", "an unconnected UDP send taking a port", false,
 	  { { "cgroup", { "sendmsg4", "sendmsg6" } } } },
-	{ "close", "the last descriptor closed", true,
-	  { { "cgroup", { "sock_release" } } } },
-	{ "tcp-release", "TCP giving a port back or over to TIME_WAIT", true,
-	  { { "tracepoint", { "set_state", "destroy_sock" } } } },
-	{ "udp-destroy", "SOCK_DESTROY of a UDP socket", false,
-	  { { "tracepoint", { "error_report" } } } },
-	{ "time-wait-end", "a TIME_WAIT expiring", false,
-	  { { "tracepoint", { "timer_expire" } } } },
 	{ "snapshot", "sockets open before", true,
 	  { { "iterator", { "iter_task_file", "iter_tcp", "iter_udp" } } } },
 	{ "look", "does that object still hold its port", true,

@@ -588,6 +588,9 @@ static int begin(struct run *run)
 	tracker_starting(run->tracker, true);
 	r = take_snapshot(run);
 	tracker_starting(run->tracker, false);
+	/* What ended while some hooks were attached and others not yet. */
+	if (!r)
+		r = look(run, choose_all, true);
 	if (r)
 		return r;
 	run->ready_at = ready.time = now_boottime();

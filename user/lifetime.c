@@ -232,7 +232,7 @@ static void end_reused(struct tracker *t, const struct event *e)
 		if (!(lifetime->holds & HOLD_TW) || lifetime->remote_port != e->remote_port)
 			continue;
 		if (same_addr(&lifetime->remote, &e->remote) && same_addr(&lifetime->addr, &e->addr))
-			end_hold(t, lifetime, HOLD_TW, CAUSE_REUSE, e->time, true);
+			end_hold(t, lifetime, HOLD_TW, CAUSE_REUSE, e->time, !lifetime->inexact);
 	}
 }
 
@@ -291,7 +291,6 @@ static struct lifetime *lifetime_of(const struct event *e)
 	if (e->state == STATE_TIME_WAIT) {
 		lifetime->holds = HOLD_TW;
 		lifetime->tw = e->sk;
-		lifetime->closed_at = e->time;
 		lifetime->inexact = true;
 	} else {
 		lifetime->holds = HOLD_SOCK;
@@ -305,7 +304,11 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || lifetime->listening)
 		return;
 	lifetime->listening = lifetime->listened = true;
-	emit_by(t, WHAT_LISTEN, lifetime, e);
+	/* The process of a row has the descriptor; who called listen() is not known by it. */
+	if (e->flags & PW_F_ROW)
+		emit(t, WHAT_LISTEN, lifetime, e->time, false);
+	else
+		emit_by(t, WHAT_LISTEN, lifetime, e);
 }
 
 static int begin(struct tracker *t, const struct event *e)
@@ -335,22 +338,58 @@ static int begin(struct tracker *t, const struct event *e)
 
 /* ---- statements ---- */
 
+static struct lifetime *first_of(struct tracker *t, uint64_t cookie)
+{
+	struct socket_entry *entry = map_get(&t->sockets, cookie);
+
+	return entry ? entry->lifetimes : NULL;
+}
+
+static struct lifetime *find_time_wait(struct tracker *t, uint64_t cookie, uint64_t tw)
+{
+	struct lifetime *lifetime = first_of(t, cookie);
+
+	while (lifetime && !(lifetime->holds & HOLD_TW && lifetime->tw == tw))
+		lifetime = lifetime->cookie_next;
+	return lifetime;
+}
+
+static bool waits_on_port(struct tracker *t, uint64_t cookie, uint16_t port)
+{
+	struct lifetime *lifetime = first_of(t, cookie);
+
+	while (lifetime && !(lifetime->holds & HOLD_TW && lifetime->port == port))
+		lifetime = lifetime->cookie_next;
+	return lifetime;
+}
+
+/* A second TIME_WAIT of one lifetime takes over from the first: it ends later. */
+static void hand_over(struct tracker *t, struct lifetime *lifetime, const struct event *e, uint64_t tw, bool exact)
+{
+	bool first = !(lifetime->holds & HOLD_TW);
+
+	lifetime->holds = HOLD_TW | (e->flags & PW_F_HELD ? HOLD_SOCK : 0);
+	lifetime->tw = tw;
+	if (!first)
+		return;
+	lifetime->tw_at = e->time;
+	lifetime->inexact |= !exact;
+	emit(t, WHAT_TIME_WAIT, lifetime, e->time, exact);
+}
+
 /* A row in TIME_WAIT: of a lifetime whose hand-over was missed, or of one never heard of. */
 static int feed_time_wait_row(struct tracker *t, const struct event *e)
 {
-	struct lifetime *lifetime = find_hold(t, e->cookie, HOLD_TW);
+	struct lifetime *lifetime = find_hold(t, e->cookie, HOLD_SOCK);
 
-	if (lifetime)
+	if (find_time_wait(t, e->cookie, e->sk))
 		return 0;
-	lifetime = find_hold(t, e->cookie, HOLD_SOCK);
-	if (!lifetime || lifetime->port != e->port)
-		return begin(t, e);
-	lifetime->holds = HOLD_TW;
-	lifetime->tw = e->sk;
-	lifetime->tw_at = e->time;
-	lifetime->inexact = true;
-	emit(t, WHAT_TIME_WAIT, lifetime, e->time, false);
-	return 0;
+	if (lifetime && lifetime->port == e->port && !(lifetime->holds & HOLD_TW)) {
+		hand_over(t, lifetime, e, e->sk, false);
+		return 0;
+	}
+	/* An earlier TIME_WAIT of a lifetime that has a later one is no news. */
+	return waits_on_port(t, e->cookie, e->port) ? 0 : begin(t, e);
 }
 
 static int feed_sock(struct tracker *t, const struct event *e)
@@ -451,7 +490,10 @@ static void feed_close(struct tracker *t, const struct event *e)
 			end_hold(t, lifetime, HOLD_SOCK, CAUSE_CLOSE, e->time, !lifetime->inexact);
 		} else {
 			/* It closes without the port it had: where that went was not seen. */
-			lifetime->closed_at = e->time;
+			if (lifetime->holds & HOLD_TW)
+				mark_closed(t, lifetime, e);
+			else if (!lifetime->closed_at)
+				lifetime->closed_at = e->time;
 			end_hold(t, lifetime, HOLD_SOCK,
 				 lifetime->proto == IPPROTO_TCP ? CAUSE_UNKNOWN : CAUSE_DISCONNECT, e->time, false);
 		}
@@ -462,23 +504,14 @@ static void feed_tw_start(struct tracker *t, const struct event *e)
 {
 	struct lifetime *lifetime = find_hold(t, e->cookie, HOLD_SOCK);
 
-	if (!lifetime || lifetime->port != e->port || lifetime->holds & HOLD_TW)
-		return;
-	lifetime->holds |= HOLD_TW;
-	if (!(e->flags & PW_F_HELD))
-		lifetime->holds &= ~HOLD_SOCK;
-	lifetime->tw = e->tw;
-	lifetime->tw_at = e->time;
-	emit(t, WHAT_TIME_WAIT, lifetime, e->time, true);
+	if (lifetime && lifetime->port == e->port && !find_time_wait(t, e->cookie, e->tw))
+		hand_over(t, lifetime, e, e->tw, true);
 }
 
 static void feed_tw_end(struct tracker *t, const struct event *e)
 {
-	struct socket_entry *entry = map_get(&t->sockets, e->cookie);
-	struct lifetime *lifetime = entry ? entry->lifetimes : NULL;
+	struct lifetime *lifetime = find_time_wait(t, e->cookie, e->tw);
 
-	while (lifetime && !(lifetime->holds & HOLD_TW && lifetime->tw == e->tw))
-		lifetime = lifetime->cookie_next;
 	if (lifetime)
 		end_hold(t, lifetime, HOLD_TW, CAUSE_TIME_WAIT, e->time, !lifetime->inexact);
 }

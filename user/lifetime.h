@@ -116,7 +116,7 @@ struct change {
 
 struct tracker_ops {
 	void (*emit)(void *arg, const struct change *change);
-	/* The process of a PW_SOCK statement, a new reference, or NULL. Called only for what begins a lifetime. */
+	/* The process of a PW_SOCK statement, a new reference, or NULL. Called for what begins a lifetime or completes one. */
 	struct process *(*owner)(void *arg, const struct event *event);
 	void (*put)(void *arg, struct process *process);
 };

@@ -84,6 +84,8 @@ static int set_pid(struct options *o, const char *value, char *why, size_t size)
 		size_t length = strcspn(value, ",");
 		int r;
 
+		if (length >= sizeof(one))
+			return refuse(why, size, "'%s' is not a list of process ids; as in 1234 or 1234,1235", value);
 		snprintf(one, sizeof(one), "%.*s", (int)length, value);
 		r = add_pid(o, one, why, size);
 		if (r || !value[length])

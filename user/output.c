@@ -200,6 +200,9 @@ int output_flush(struct output *o)
 
 static void give_up(struct output *o)
 {
+	/* Lines already made into text, one of them perhaps written in part. */
+	for (size_t i = 0; i < o->text.len; i++)
+		o->lost += o->text.data[i] == '\n';
 	while (o->count) {
 		note_lost(o, &o->lines[o->first]);
 		identity_put(o->options.identity, o->lines[o->first].owner);

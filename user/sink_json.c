@@ -111,6 +111,7 @@ static void put_gap(struct js *js, const struct line *line)
 void sink_json_format(void *annotations, const struct line *line, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
+	int r;
 
 	js_str(&js, "event", what_name(line->what));
 	put_time(&js, "time", line->what == WHAT_GAP ? line->until : line->time);
@@ -127,6 +128,8 @@ void sink_json_format(void *annotations, const struct line *line, struct buf *ou
 		if (line->what == WHAT_RELEASE)
 			put_release(&js, line);
 	}
-	/* What goes wrong sticks to out and ends the stream. */
-	(void)!js_line(&js, out);
+	r = js_line(&js, out);
+	/* It sticks to out and ends the stream: a line does not vanish. */
+	if (r)
+		out->error = r;
 }

@@ -204,7 +204,8 @@ void sink_text_format(void *arg, const struct line *line, struct buf *out)
 	buf_adds(out, endpoint_text(&line->addr, line->port, endpoint));
 	put_owner(out, start, line);
 	put_detail(out, line);
-	while (out->len > start && out->data[out->len - 1] == ' ')
+	/* Not after a failure, which buf_truncate() would forget. */
+	while (!buf_error(out) && out->len > start && out->data[out->len - 1] == ' ')
 		buf_truncate(out, out->len - 1);
 	buf_addc(out, '\n');
 	put_warning(text, out, line);

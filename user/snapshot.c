@@ -128,13 +128,22 @@ static void walk_bound(struct diag_walk walk)
 
 /* ---- settling ---- */
 
-/* By socket; of one socket, a row with a process first, and of those the oldest process. */
+static bool is_time_wait(const struct event *row)
+{
+	return row->state == STATE_TIME_WAIT;
+}
+
+/* By socket, before its TIME_WAITs; of one socket, a row with a process first, and of those the oldest process. */
 static int compare_rows(const void *left, const void *right)
 {
 	const struct event *a = left, *b = right;
 
 	if (a->cookie != b->cookie)
 		return a->cookie < b->cookie ? -1 : 1;
+	if (is_time_wait(a) != is_time_wait(b))
+		return is_time_wait(a) ? 1 : -1;
+	if (is_time_wait(a))
+		return a->sk < b->sk ? -1 : a->sk > b->sk;
 	if (!a->process.pid != !b->process.pid)
 		return a->process.pid ? -1 : 1;
 	if (a->process.start != b->process.start)
@@ -153,9 +162,17 @@ static bool is_accepted(const struct map *listening, const struct event *row)
 	       map_get(listening, row->bucket);
 }
 
+/* Is row of the same object as the one before it? */
+static bool is_same(const struct event *before, const struct event *row)
+{
+	return before->cookie == row->cookie && is_time_wait(before) == is_time_wait(row) &&
+	       (!is_time_wait(row) || before->sk == row->sk);
+}
+
 int snapshot_settle(struct snapshot *s)
 {
 	_cleanup_map_ struct map listening = { 0 };
+	const struct event *socket = NULL;
 	size_t kept = 0;
 
 	if (s->error)
@@ -170,11 +187,15 @@ int snapshot_settle(struct snapshot *s)
 
 		if (is_accepted(&listening, row))
 			continue;
-		/* A TIME_WAIT may share its cookie with its own, still open, socket: both hold. */
-		if (kept && s->rows[kept - 1].cookie == row->cookie &&
-		    (s->rows[kept - 1].state == STATE_TIME_WAIT) == (row->state == STATE_TIME_WAIT))
+		if (kept && is_same(&s->rows[kept - 1], row))
 			continue;
-		s->rows[kept++] = *row;
+		s->rows[kept] = *row;
+		if (!is_time_wait(row))
+			socket = &s->rows[kept];
+		else if (socket && socket->cookie == row->cookie && socket->port == row->port)
+			/* Its own socket, bound to the number and still open, holds the port as well. */
+			s->rows[kept].flags |= PW_F_HELD;
+		kept++;
 	}
 	s->count = kept;
 	return 0;

@@ -174,18 +174,15 @@ static void note_owner(struct stats *s, struct stats_row *row, const struct life
 static int count_release(struct stats *s, const struct lifetime *l, uint64_t time)
 {
 	struct stats_row *row = row_of(s, l);
-	uint64_t held;
+	uint64_t held = l->since && time > l->since ? time - l->since : 0;
 
-	if (!row)
+	if (!row || (l->since && hist_add(&row->held, held)))
 		return -ENOMEM;
 	row->lifetimes++;
+	row->held_ns += held;
 	row->released_at = time;
 	note_owner(s, row, l);
-	if (!l->since)
-		return 0;
-	held = time > l->since ? time - l->since : 0;
-	row->held_ns += held;
-	return hist_add(&row->held, held);
+	return 0;
 }
 
 /* A port comes back into use: how long had it rested? */
@@ -199,7 +196,7 @@ static int count_gap(struct stats *s, const struct lifetime *l, uint64_t time)
 	row = row_of(s, l);
 	if (!row)
 		return -ENOMEM;
-	if (row->released_at && time >= row->released_at)
+	if (!row->other && row->released_at && time >= row->released_at)
 		r = hist_add(&row->gaps, time - row->released_at);
 	row->released_at = 0;
 	return r;
@@ -240,6 +237,8 @@ static int by_key(const struct stats_row *a, const struct stats_row *b)
 		return strcmp(a->container ? a->container : "", b->container ? b->container : "");
 	if (a->pid != b->pid)
 		return a->pid < b->pid ? -1 : 1;
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
 	order = memcmp(&a->remote, &b->remote, sizeof(a->remote));
 	if (order)
 		return order;

@@ -266,7 +266,8 @@ static int link_lifetime(struct tracker *t, struct socket_entry *entry, struct l
 static void learn(struct lifetime *lifetime, const struct event *e)
 {
 	lifetime->addr = e->addr;
-	if (e->remote.family) {
+	/* A listener has no other end, whatever it was connected to before. */
+	if (e->remote.family || e->state == STATE_LISTEN) {
 		lifetime->remote = e->remote;
 		lifetime->remote_port = e->remote_port;
 	}

@@ -221,6 +221,21 @@ static int take_netns(void *arg, uint32_t inode)
 	return r;
 }
 
+static int walk_files(struct snapshot *s, struct probe *probe)
+{
+	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+
+	return r ? r : snapshot_settle(s);
+}
+
+static bool lacks_owner(const struct snapshot *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->rows[i].process.pid && !is_time_wait(&s->rows[i]) && !(s->rows[i].flags & PW_F_KERNEL))
+			return true;
+	return false;
+}
+
 int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter)
 {
 	struct taking taking = { s, probe, filter };
@@ -228,8 +243,11 @@ int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_op
 
 	/* After the others: a subflow of MPTCP has its cookie from them. */
 	if (!r)
-		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
-	return r ? r : snapshot_settle(s);
+		r = walk_files(s, probe);
+	/* A descriptor may move between processes while they are walked, and be missed in both. */
+	if (!r && lacks_owner(s))
+		r = walk_files(s, probe);
+	return r;
 }
 
 void snapshot_done(struct snapshot *s)

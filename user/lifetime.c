@@ -266,8 +266,7 @@ static int link_lifetime(struct tracker *t, struct socket_entry *entry, struct l
 static void learn(struct lifetime *lifetime, const struct event *e)
 {
 	lifetime->addr = e->addr;
-	/* A listener has no other end, whatever it was connected to before. */
-	if (e->remote.family || e->state == STATE_LISTEN) {
+	if (e->remote.family) {
 		lifetime->remote = e->remote;
 		lifetime->remote_port = e->remote_port;
 	}
@@ -305,6 +304,9 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || lifetime->listening)
 		return;
 	lifetime->listening = lifetime->listened = true;
+	/* Whatever it was connected to before. */
+	lifetime->remote = (struct event_addr){ 0 };
+	lifetime->remote_port = 0;
 	/* The process of a row has the descriptor; who called listen() is not known by it. */
 	if (e->flags & PW_F_ROW)
 		emit(t, WHAT_LISTEN, lifetime, e->time, false);

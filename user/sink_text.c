@@ -22,9 +22,9 @@ char *span_text(uint64_t ns, char out[SPAN_TEXT])
 	if (ns < 1000000)
 		snprintf(out, SPAN_TEXT, "%" PRIu64 "us", ns / 1000);
 	else if (seconds < 1)
-		snprintf(out, SPAN_TEXT, "%.1fms", (double)ns / 1e6);
+		snprintf(out, SPAN_TEXT, "%" PRIu64 ".%" PRIu64 "ms", ns / 1000000, ns / 100000 % 10);
 	else if (seconds < 600)
-		snprintf(out, SPAN_TEXT, "%.3fs", (double)ns / 1e9);
+		snprintf(out, SPAN_TEXT, "%" PRIu64 ".%03" PRIu64 "s", seconds, ns / 1000000 % 1000);
 	else if (seconds < 172800)
 		snprintf(out, SPAN_TEXT, "%" PRIu64 "h%02" PRIu64 "m", seconds / 3600, seconds / 60 % 60);
 	else

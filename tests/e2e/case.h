@@ -35,7 +35,7 @@ struct scenario_list {
 	size_t count;
 };
 
-extern const struct scenario_list tcp_scenarios, timewait_scenarios, udp_scenarios, owner_scenarios;
+extern const struct scenario_list tcp_scenarios, timewait_scenarios, udp_scenarios, owner_scenarios, odd_scenarios;
 
 /* A test with a tracer of its own. */
 struct plain {
@@ -48,7 +48,8 @@ struct plain_list {
 	size_t count;
 };
 
-extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests, minute_tests;
+extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests,
+	cgroup_tests, isolate_tests, stats_tests, minute_tests;
 
 /* Who frees a stage: the end of its test, the end of the shared tracer, or nobody. */
 enum keep { KEEP_FOR_TEST, KEEP_WATCHED, KEEP_ALWAYS };
@@ -102,8 +103,7 @@ void watcher_end(void **state);
 /* The minute that TIME_WAIT takes passes while the other tests run. */
 void minute_begin(void);
 
-/* Path of this program, for tests that execute it again, and what it then does; see roles.c. */
-const char *self_path(void);
+/* What this program does when a test executes it again; see roles.c. */
 int role_main(int argc, char **argv);
 
 #endif

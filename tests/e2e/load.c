@@ -21,6 +21,7 @@
 #define THREADS 4
 #define PER_THREAD 3000
 #define PEAK_KIB (64L * 1024)
+#define SHADOW_KIB (1L << 30)	/* only a sanitizer's shadow is that large */
 #define READER_LINE 640		/* bytes that stand for a line */
 
 /* The least that has to be kept of a socket while the loop is to be fast. */
@@ -278,11 +279,13 @@ static void two_thousand_connections(void **state)
 static void assert_loss_is_counted(const struct run *run, size_t made)
 {
 	uint64_t lost = 0, lost_allocations = 0;
-	size_t gaps = 0;
+	size_t gaps = 0, told = 0;
 
 	for (size_t i = 0; i < run->count; i++) {
 		const struct seen *s = &run->seen[i];
 
+		/* What a snapshot after a gap has found is lost and counted already. */
+		told += s->kind == KIND_ALLOCATE && s->exact;
 		if (s->kind != KIND_GAP)
 			continue;
 		gaps++;
@@ -291,9 +294,9 @@ static void assert_loss_is_counted(const struct run *run, size_t made)
 		if (s->until < s->since || s->lost < s->lost_allocations)
 			fail_msg("a gap that makes no sense: %s", s->line);
 	}
-	print_message("  %zu told, %llu lost (%llu records) in %zu gaps\n", count_of(run, KIND_ALLOCATE),
-		      (unsigned long long)lost_allocations, (unsigned long long)lost, gaps);
-	assert_int_equal(count_of(run, KIND_ALLOCATE) + lost_allocations, made);
+	print_message("  %zu told, %llu lost (%llu records) in %zu gaps\n", told, (unsigned long long)lost_allocations,
+		      (unsigned long long)lost, gaps);
+	assert_int_equal(told + lost_allocations, made);
 	if (lost)
 		assert_true(gaps > 0);
 }
@@ -310,41 +313,40 @@ static void assert_summary_names_loss(const struct run *run)
 		fail_msg("the summary does not name the loss: %s", run->talk);
 }
 
-static long read_slowly(struct run *run, struct stage *stage, int ms)
+static void read_slowly(struct run *run, int ms)
 {
 	int64_t end = now_ns() + ms * MS;
-	long peak = 0, now;
 
 	while (now_ns() < end) {
 		run_sip(run, READER_LINE);
 		usleep(1000);
-		if (now_ns() % 50 == 0 || !peak) {
-			now = run_peak_kib(run);
-			peak = now > peak ? now : peak;
-		}
 	}
-	now = run_peak_kib(run);
-	(void)stage;
-	return now > peak ? now : peak;
+}
+
+/* A sanitizer keeps what was freed, so its memory says nothing of the program's. */
+static void assert_peak(long peak, bool shadow)
+{
+	print_message("  peak memory %ld KiB%s\n", peak, shadow ? ", a sanitizer's: not judged" : "");
+	assert_true(peak > 0 && (shadow || peak < PEAK_KIB));
 }
 
 static void slow_reader(void **state)
 {
 	struct stage *stage = stage_new("slow reader");
 	struct run *run = live_on(stage, NULL);
+	bool shadow = run_status_kib(run, "VmPeak") > SHADOW_KIB;
 	long peak;
 
 	(void)state;
 	run->paused = true;
 	stage_start(stage, forty_thousand);
-	peak = read_slowly(run, stage, 4000 * (int)slow());
+	read_slowly(run, 4000 * (int)slow());
 	stage_join(stage);
+	peak = run_status_kib(run, "VmHWM");
 	kill(run->pid, SIGINT);
-	peak = peak > run_peak_kib(run) ? peak : run_peak_kib(run);
 	run_resume(run);
 	assert_ends_well(run, 0);
-	print_message("  peak memory %ld KiB\n", peak);
-	assert_true(peak > 0 && peak < PEAK_KIB);
+	assert_peak(peak, shadow);
 	assert_loss_is_counted(run, 2 * FAST);
 }
 
@@ -353,19 +355,19 @@ static void blocked_reader(void **state)
 {
 	struct stage *stage = stage_new("blocked reader");
 	struct run *run = live_on(stage, NULL);
+	bool shadow = run_status_kib(run, "VmPeak") > SHADOW_KIB;
 	long peak;
 
 	(void)state;
 	run->paused = true;
 	stage_run(stage, many_thousand);
 	run_sleep(500);
-	peak = run_peak_kib(run);
+	peak = run_status_kib(run, "VmHWM");
 	kill(run->pid, SIGTERM);
 	run_sleep(100);
 	run_resume(run);
 	assert_ends_well(run, 0);
-	print_message("  peak memory %ld KiB\n", peak);
-	assert_true(peak > 0 && peak < PEAK_KIB);
+	assert_peak(peak, shadow);
 	assert_loss_is_counted(run, MORE);
 	assert_true(run_has(run, KIND_GAP));
 	assert_summary_names_loss(run);

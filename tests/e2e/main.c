@@ -4,8 +4,10 @@
  * PATTERN is a part of a name or a shell pattern of all of it. $E2E_SLOW=N stretches every deadline N times,
  * $E2E_SEED repeats a random test.
  *
- *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c (scenarios: one shared tracer),
- *            then start.c load.c mix.c cli.c command.c annotate.c (a tracer for each), then minute.c
+ *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
+ *            tracer),
+ *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c (a
+ *            tracer for each), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   run.c    portwake as a child     seen.c   one line of its stream     net.c   namespaces and netlink     roles.c
  */
@@ -135,11 +137,11 @@ static int list_names(void)
 static void collect(void)
 {
 	static const struct scenario_list *const scenarios[] = {
-		&tcp_scenarios, &udp_scenarios, &owner_scenarios, &timewait_scenarios,
+		&tcp_scenarios, &udp_scenarios, &owner_scenarios, &timewait_scenarios, &odd_scenarios,
 	};
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
-		&minute_tests,
+		&cgroup_tests, &isolate_tests, &stats_tests, &minute_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)

@@ -9,6 +9,7 @@
 
 #define MAX_SAID 10
 #define START_SLACK (20 * MS)
+#define CLOCK_SLACK (MS / 5)
 
 struct groups {
 	struct seen **order;
@@ -49,13 +50,32 @@ static bool same_lifetime(const struct seen *a, const struct seen *b)
 	return a->cookie == b->cookie && a->generation == b->generation;
 }
 
-static bool concerns(const struct truth *t, const struct seen *s)
+/* Numbers of namespaces are used again, and a lifetime that began in an earlier one may end late. */
+static bool concerns(const struct truth *t, const struct group *g)
 {
+	const struct seen *first = g->seen[0];
+
 	if (!t)
 		return true;
-	if (s->time < t->since - START_SLACK)
+	if (first->time < t->since - CLOCK_SLACK)
 		return false;
-	return s->netns == t->netns || (s->netns == t->second_netns && (!t->until || s->time < t->until));
+	return first->netns == t->netns || !t->until || first->time < t->until;
+}
+
+static bool is_of(const struct truth *t, const struct seen *s)
+{
+	return is_life_event(s) && (!t || s->netns == t->netns || s->netns == t->second_netns);
+}
+
+static void drop_others(struct groups *g, const struct truth *truth)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		if (concerns(truth, &g->group[i]))
+			g->group[kept++] = g->group[i];
+	}
+	g->count = kept;
 }
 
 /* truth NULL: the events of every namespace. */
@@ -71,7 +91,7 @@ static void groups_make(struct groups *g, const struct run *run, const struct tr
 	for (size_t i = 0; i < run->count; i++) {
 		struct seen *s = &run->seen[i];
 
-		if (is_life_event(s) && concerns(truth, s))
+		if (is_of(truth, s))
 			g->order[n++] = s;
 	}
 	qsort(g->order, n, sizeof(*g->order), by_lifetime);
@@ -80,6 +100,7 @@ static void groups_make(struct groups *g, const struct run *run, const struct tr
 			g->group[g->count++].seen = &g->order[i];
 		g->group[g->count - 1].count++;
 	}
+	drop_others(g, truth);
 	for (size_t i = 0; i < g->count; i++)
 		g->by_port[i] = &g->group[i];
 	qsort(g->by_port, g->count, sizeof(*g->by_port), by_place);

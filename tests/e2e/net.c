@@ -6,8 +6,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <net/if.h>
 #include <sched.h>
@@ -17,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int lo_up(void)
+int lo_set(bool up)
 {
 	struct ifreq req = { .ifr_name = "lo" };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -26,7 +28,10 @@ static int lo_up(void)
 	if (fd < 0)
 		return -errno;
 	if (ioctl(fd, SIOCGIFFLAGS, &req) == 0) {
-		req.ifr_flags |= IFF_UP | IFF_RUNNING;
+		if (up)
+			req.ifr_flags |= IFF_UP | IFF_RUNNING;
+		else
+			req.ifr_flags &= ~IFF_UP;
 		if (ioctl(fd, SIOCSIFFLAGS, &req) < 0)
 			err = -errno;
 	} else {
@@ -43,7 +48,7 @@ int netns_unshare(uint64_t *inode)
 
 	if (unshare(CLONE_NEWNET) < 0)
 		return -errno;
-	err = lo_up();
+	err = lo_set(true);
 	if (err)
 		return err;
 	if (stat("/proc/self/ns/net", &st) < 0)
@@ -206,4 +211,72 @@ int sock_destroy(int proto, const struct sockaddr_storage *local, const struct s
 	err = send(fd, &req, sizeof(req), 0) < 0 ? -errno : netlink_ack(fd);
 	close(fd);
 	return err;
+}
+
+struct link_request {
+	struct nlmsghdr head;
+	struct ifinfomsg body;
+	char attributes[256];
+};
+
+static struct rtattr *attribute(struct link_request *req, unsigned short type, const void *data, size_t size)
+{
+	struct rtattr *at = (struct rtattr *)((char *)req + NLMSG_ALIGN(req->head.nlmsg_len));
+
+	at->rta_type = type;
+	at->rta_len = (unsigned short)RTA_LENGTH(size);
+	if (size)
+		memcpy(RTA_DATA(at), data, size);
+	req->head.nlmsg_len = NLMSG_ALIGN(req->head.nlmsg_len) + RTA_ALIGN(at->rta_len);
+	return at;
+}
+
+static void end_nest(struct link_request *req, struct rtattr *nest)
+{
+	nest->rta_len = (unsigned short)((char *)req + req->head.nlmsg_len - (char *)nest);
+}
+
+static int link_ask(struct link_request *req)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	req->head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	err = send(fd, req, req->head.nlmsg_len, 0) < 0 ? -errno : netlink_ack(fd);
+	close(fd);
+	return err;
+}
+
+int vxlan_add(const char *name, uint16_t port)
+{
+	struct link_request req = {
+		.head = { .nlmsg_len = NLMSG_LENGTH(sizeof(req.body)), .nlmsg_type = RTM_NEWLINK,
+			  .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL },
+		.body = { .ifi_flags = IFF_UP, .ifi_change = IFF_UP },
+	};
+	uint16_t wire_port = htons(port);
+	uint32_t id = 42;
+	struct rtattr *info, *data;
+
+	attribute(&req, IFLA_IFNAME, name, strlen(name) + 1);
+	info = attribute(&req, IFLA_LINKINFO, NULL, 0);
+	attribute(&req, IFLA_INFO_KIND, "vxlan", sizeof("vxlan"));
+	data = attribute(&req, IFLA_INFO_DATA, NULL, 0);
+	attribute(&req, IFLA_VXLAN_ID, &id, sizeof(id));
+	attribute(&req, IFLA_VXLAN_PORT, &wire_port, sizeof(wire_port));
+	end_nest(&req, data);
+	end_nest(&req, info);
+	return link_ask(&req);
+}
+
+int link_delete(const char *name)
+{
+	struct link_request req = {
+		.head = { .nlmsg_len = NLMSG_LENGTH(sizeof(req.body)), .nlmsg_type = RTM_DELLINK },
+	};
+
+	attribute(&req, IFLA_IFNAME, name, strlen(name) + 1);
+	return link_ask(&req);
 }

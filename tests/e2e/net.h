@@ -30,6 +30,12 @@ int netns_enter(const struct netns *ns);
 /* Moves the calling process into a fresh namespace with lo up; its inode in *inode (which may be NULL). */
 int netns_unshare(uint64_t *inode);
 
+/* The loopback interface of the caller's namespace. */
+int lo_set(bool up);
+/* A VXLAN device of the caller's namespace: the kernel opens a UDP socket on the port when it comes up. */
+int vxlan_add(const char *name, uint16_t port);
+int link_delete(const char *name);
+
 /* Writes a sysctl below /proc/sys/ of the caller's namespace. */
 int sysctl_set(const char *name, const char *value);
 

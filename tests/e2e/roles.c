@@ -10,15 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *self_path(void)
-{
-	static char path[4096];
-
-	if (!*path && readlink("/proc/self/exe", path, sizeof(path) - 1) < 0)
-		abort();
-	return path;
-}
-
 /* A UDP socket bound to a port of the loopback interface, closed again. */
 static int touch(const char *port)
 {

@@ -32,6 +32,15 @@ const char *run_program(void)
 	return path && *path ? path : "build/portwake";
 }
 
+const char *self_path(void)
+{
+	static char path[4096];
+
+	if (!*path && readlink("/proc/self/exe", path, sizeof(path) - 1) < 0)
+		abort();
+	return path;
+}
+
 unsigned slow(void)
 {
 	const char *text = getenv("E2E_SLOW");
@@ -364,7 +373,7 @@ void run_print_talk(const struct run *run)
 		fprintf(stderr, "%u bad lines; the first (%s): %s\n", run->bad, run->why, run->bad_line);
 }
 
-long run_peak_kib(const struct run *run)
+long run_status_kib(const struct run *run, const char *field)
 {
 	char path[64], line[128];
 	long kib = 0;
@@ -373,7 +382,7 @@ long run_peak_kib(const struct run *run)
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)run->pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+		if (strncmp(line, field, strlen(field)) == 0 && sscanf(line + strlen(field), ": %ld", &kib) == 1)
 			break;
 	}
 	if (f)

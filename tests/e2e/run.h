@@ -36,6 +36,8 @@ struct run {
 
 /* Path of the program under test ($PORTWAKE) and the factor for every deadline ($E2E_SLOW). */
 const char *run_program(void);
+/* Path of the test program. */
+const char *self_path(void);
 unsigned slow(void);
 int64_t now_ns(void);
 
@@ -61,7 +63,7 @@ void run_free(struct run **run);
 /* Kills and frees what a failed test left behind. */
 void run_kill_strays(void);
 void run_print_talk(const struct run *run);
-/* VmHWM of the program in KiB, 0 when it is gone. */
-long run_peak_kib(const struct run *run);
+/* A field of the program's /proc/PID/status in KiB ("VmHWM"), 0 when it is gone. */
+long run_status_kib(const struct run *run, const char *field);
 
 #endif

@@ -231,6 +231,7 @@ static void take_plain(const json_t *root, struct seen *out)
 	text(root, "errno", out->err, sizeof(out->err));
 	text(root, "exe", out->exe, sizeof(out->exe));
 	text(root, "cgroup", out->cgroup, sizeof(out->cgroup));
+	text(root, "container", out->container, sizeof(out->container));
 	text(json_object_get(root, "annotation"), "name", out->annotation, sizeof(out->annotation));
 	text(json_object_get(root, "annotation"), "confidence", out->confidence, sizeof(out->confidence));
 }

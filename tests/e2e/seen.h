@@ -38,7 +38,7 @@ struct seen {
 	char addr[ADDR_TEXT], remote_addr[ADDR_TEXT];	/* "": null */
 	char comm[64], holder_comm[64];
 	char err[24];			/* errno of a release; "": null */
-	char exe[256], cgroup[256], annotation[200], confidence[24];	/* "": null */
+	char exe[256], cgroup[256], container[80], annotation[200], confidence[24];	/* "": null */
 	char *line;			/* owned */
 };
 

@@ -17,7 +17,7 @@ static struct truth *make_truth(void)
 	struct truth *t = truth_new(NETNS);
 	struct life life = { .netns = NETNS, .cookie = 7, .generation = 1, .proto = IPPROTO_TCP, .how = HOW_CONNECT,
 			     .ephemeral = true, .remote_due = true, .port = 40000, .remote_port = { 80 }, .pid = 100,
-			     .uid = 1000, .comm = "curl", .addr = { "127.0.0.1" }, .remote_addr = { "127.0.0.1" } };
+			     .uid = 1000, .comm = "curl", .exe = "/usr/bin/curl", .addr = { "127.0.0.1" }, .remote_addr = { "127.0.0.1" } };
 	struct happening h = { .actor = 100 };
 	static const struct {
 		uint32_t life;
@@ -49,7 +49,7 @@ static struct truth *make_truth(void)
 	return t;
 }
 
-#define OWNER "\"pid\":100,\"comm\":\"curl\",\"uid\":1000,\"exe\":null,\"container\":null,\"cgroup\":null,"
+#define OWNER "\"pid\":100,\"comm\":\"curl\",\"uid\":1000,\"exe\":\"/usr/bin/curl\",\"container\":null,\"cgroup\":null,"
 #define OTHER "\"pid\":200,\"comm\":\"named\",\"uid\":0,\"exe\":null,\"container\":null,\"cgroup\":null,"
 #define PLACE "\"proto\":\"tcp\",\"family\":\"ipv4\",\"addr\":\"127.0.0.1\",\"port\":40000,\"netns\":4026530000," \
 	"\"remote_addr\":\"127.0.0.1\",\"remote_port\":80,\"annotation\":null,\"exact\":true,"
@@ -115,7 +115,7 @@ static const struct {
 	const char *from, *to;
 } lies[] = {
 	{ 0, NULL, "0" }, { 0, NULL, "2" }, { 3, NULL, "0" }, { 3, NULL, "2" }, { 7, NULL, "0" }, { 8, NULL, "2" },
-	{ 0, "\"pid\":100", "\"pid\":101" }, { 0, "\"pid\":100", "\"pid\":null" }, { 3, "curl", "swapper/0" },
+	{ 0, "\"pid\":100", "\"pid\":101" }, { 0, "\"pid\":100", "\"pid\":null" }, { 3, "curl", "swapper/0" }, { 0, "/usr/bin", "/bin" },
 	{ 1, "\"uid\":1000", "\"uid\":0" }, { 0, ":40000", ":40001" }, { 0, "127.0.0.1", "127.0.0.2" },
 	{ 0, "\"remote_port\":80", "\"remote_port\":81" }, { 0, "connect", "bind" },
 	{ 0, "\"ephemeral\":true", "\"ephemeral\":false" }, { 0, ":20.0005", ":20.0105" }, { 0, ":20.0005", ":19.9905" },

@@ -140,13 +140,16 @@ static void check_remote(struct report *r, const struct seen *s)
 			       l->remote_port[0]);
 		return;
 	}
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < LIFE_REMOTES && s->kind != KIND_LISTEN; i++) {
 		if (*l->remote_addr[i] && strcmp(s->remote_addr, l->remote_addr[i]) == 0 &&
 		    s->remote_port == l->remote_port[i])
 			return;
 	}
-	differ(r, "%s: remote end %s:%u, not %s:%u", kind_name(s->kind), s->remote_addr, s->remote_port,
-	       *l->remote_addr[0] ? l->remote_addr[0] : "null", l->remote_port[0]);
+	if (s->kind == KIND_LISTEN || !*l->remote_addr[0])
+		differ(r, "%s: remote end %s:%u, not null", kind_name(s->kind), s->remote_addr, s->remote_port);
+	else
+		differ(r, "%s: remote end %s:%u, not %s:%u", kind_name(s->kind), s->remote_addr, s->remote_port,
+		       l->remote_addr[0], l->remote_port[0]);
 }
 
 static void check_owner(struct report *r, const struct seen *s)
@@ -154,6 +157,11 @@ static void check_owner(struct report *r, const struct seen *s)
 	const struct life *l = r->life;
 	const char *kind = kind_name(s->kind);
 
+	if (l->kernel) {
+		if (!s->kernel || s->pid != SEEN_NULL)
+			differ(r, "%s: not called a kernel socket, or one with an owner", kind);
+		return;
+	}
 	if (l->owner_unknown && s->pid == SEEN_NULL && (!s->exact || r->group->seen[0]->kind == KIND_PRESENT ||
 							!r->group->seen[0]->exact))
 		return;
@@ -161,6 +169,8 @@ static void check_owner(struct report *r, const struct seen *s)
 		differ(r, "%s: owner pid %ld, not %d", kind, s->pid, (int)l->pid);
 	if (*l->comm && strcmp(s->comm, l->comm) != 0)
 		differ(r, "%s: owner comm '%s', not '%s'", kind, s->comm, l->comm);
+	if (*l->exe && strcmp(s->exe, l->exe) != 0)
+		differ(r, "%s: owner exe '%s', not '%s'", kind, s->exe, l->exe);
 	if (s->uid != (long)l->uid)
 		differ(r, "%s: owner uid %ld, not %u", kind, s->uid, l->uid);
 	if (s->kernel)
@@ -169,11 +179,12 @@ static void check_owner(struct report *r, const struct seen *s)
 
 static void check_holder(struct report *r, const struct seen *s, const struct happening *h)
 {
-	bool other = h->actor && h->actor != r->life->pid;
+	bool other = h->actor && !r->life->kernel && (h->actor != r->life->pid || s->pid == SEEN_NULL);
 
 	if (other && s->holder_pid == h->actor)
 		return;
-	if (other && s->kind == KIND_RELEASE && s->holder_pid == SEEN_NULL)
+	if (other && s->holder_pid == SEEN_NULL && (s->kind == KIND_RELEASE || (s->pid == SEEN_NULL &&
+										s->kind != KIND_CLOSE)))
 		return;
 	if (other || s->holder_pid != SEEN_NULL)
 		differ(r, "%s: holder_pid %ld, not %ld", kind_name(s->kind), s->holder_pid,

@@ -9,6 +9,7 @@
 #include "tests/e2e/run.h"
 #include "tests/e2e/seen.h"
 
+#define LIFE_REMOTES 4
 #define TRUTH_LIVES 65536U
 #define TRUTH_HAPPENINGS 262144U
 
@@ -20,18 +21,20 @@ struct life {
 	int proto;
 	unsigned how;		/* acceptable ones */
 	bool ephemeral;
+	bool kernel;		/* a socket of the kernel's own: no owner */
 	bool before;		/* taken before the tracer started: `present`, not `allocate` */
 	bool either;		/* taken while it started: one of the two */
 	bool unseen_ok;		/* gone before it was ready: may be missing altogether */
 	bool owner_unknown;	/* null is right (and so is a null how), a wrong one is not */
 	bool remote_due;	/* connected at allocation: a null remote end is wrong */
 	uint16_t port;
-	uint16_t remote_port[2];
+	uint16_t remote_port[LIFE_REMOTES];
 	pid_t pid;
 	uid_t uid;
 	char comm[16];		/* "": any */
+	char exe[256];		/* "": any */
 	char addr[2][ADDR_TEXT];	/* acceptable ones; "": unused */
-	char remote_addr[2][ADDR_TEXT];
+	char remote_addr[LIFE_REMOTES][ADDR_TEXT];	/* that it was connected to, in any order */
 };
 
 /* One event of a life, and the interval of CLOCK_REALTIME in which it must lie. */

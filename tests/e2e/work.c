@@ -147,6 +147,7 @@ void ws_took(struct wsock *s, unsigned how, bool ephemeral, int64_t t0, int64_t 
 		s->cookie = ask_cookie(s);
 	life.cookie = s->cookie;
 	prctl(PR_GET_NAME, life.comm);
+	snprintf(life.exe, sizeof(life.exe), "%s", self_path());
 	address_now(s, life.addr[0]);
 	s->life = truth_life(s->work->truth, &life);
 	s->locked = !ephemeral;
@@ -219,9 +220,14 @@ void ws_listen(struct wsock *s)
 void ws_remote(struct wsock *s, const struct sockaddr_storage *to)
 {
 	struct life *life = life_of(s);
-	int i = *life->remote_addr[0] ? 1 : 0;
+	char text[ADDR_TEXT];
+	int i = 0;
 
-	addr_text(to, life->remote_addr[i]);
+	addr_text(to, text);
+	while (i < LIFE_REMOTES - 1 && *life->remote_addr[i] &&
+	       (strcmp(life->remote_addr[i], text) != 0 || life->remote_port[i] != addr_port(to)))
+		i++;
+	memcpy(life->remote_addr[i], text, sizeof(text));
 	life->remote_port[i] = addr_port(to);
 }
 
@@ -271,31 +277,41 @@ static void failed_to_connect(struct wsock *s, int err, int64_t t0, int64_t t1)
 {
 	const char *name = err == ECONNREFUSED ? "ECONNREFUSED" : err == ETIMEDOUT ? "ETIMEDOUT" : "ECONNRESET";
 
-	if (!is_tcp(s->proto) || err == EINPROGRESS || s->locked)
+	if (!is_tcp(s->proto) || s->locked)
 		return;
 	ws_lost(s, CAUSE_RESET, name, t0, t1);
+}
+
+void ws_took_connect(struct wsock *s, const struct sockaddr_storage *to, int64_t t0, int64_t t1)
+{
+	bool autobound = s->life < 0;
+
+	if (autobound) {
+		ws_took(s, HOW_CONNECT, true, t0, t1);
+		life_of(s)->remote_due = is_tcp(s->proto);
+		if (s->proto == IPPROTO_UDPLITE) {
+			ws_unseen(s);
+			life_of(s)->how |= HOW_SEND;
+		}
+	}
+	ws_remote(s, to);
+	note_connected(s, autobound, to);
+	s->connected = true;
 }
 
 int ws_connect_to(struct wsock *s, const struct sockaddr_storage *to, socklen_t len)
 {
 	int64_t t0 = now_ns(), t1;
 	int err = connect(s->fd, (const struct sockaddr *)to, len) < 0 ? errno : 0;
-	bool autobound = s->life < 0;
 
 	t1 = now_ns();
 	if (took_no_port(s, err))
 		return -err;
-	if (autobound) {
-		ws_took(s, HOW_CONNECT, true, t0, t1);
-		life_of(s)->remote_due = is_tcp(s->proto);
-		if (s->proto == IPPROTO_UDPLITE)
-			ws_unseen(s);
-	}
-	ws_remote(s, to);
-	note_connected(s, autobound, to);
-	s->connected = !err || err == EINPROGRESS;
-	if (err)
+	ws_took_connect(s, to, t0, t1);
+	if (err && err != EINPROGRESS) {
+		s->connected = false;
 		failed_to_connect(s, err, t0, t1);
+	}
 	return -err;
 }
 

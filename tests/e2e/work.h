@@ -84,6 +84,8 @@ void ws_doomed(struct wsock *s);
 void ws_took(struct wsock *s, unsigned how, bool ephemeral, int64_t t0, int64_t t1);
 struct happening *ws_say(struct wsock *s, enum kind kind, int64_t t0, int64_t t1);
 struct happening *ws_lost(struct wsock *s, unsigned cause, const char *err, int64_t t0, int64_t t1);
+/* The same for a connect() to this end that has succeeded. */
+void ws_took_connect(struct wsock *s, const struct sockaddr_storage *to, int64_t t0, int64_t t1);
 void ws_remote(struct wsock *s, const struct sockaddr_storage *to);
 /* What it took just now went past every hook of some kernels: it may be found as late as at close, without an owner. */
 void ws_unseen(struct wsock *s);

@@ -11,6 +11,7 @@
 
 #define TEST_NETNS	4026531840u
 #define TEST_PID	100u
+#define TW		0x7000u		/* address of a timewait sock */
 
 /* The address in text, of whichever family it is. */
 static inline struct event_addr ev_addr(const char *text)

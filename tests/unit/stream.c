@@ -83,7 +83,7 @@ static struct event statement(const struct stream_sock *k, enum pw_how how)
 	struct event e = {
 		.kind = PW_SOCK, .cookie = k->cookie, .port = k->port, .state = k->state, .proto = k->proto,
 		.how = how, .netns = k->netns, .sk = k->sk, .remote_port = k->remote_port,
-		.addr = ev_addr(k->v6 ? "::1" : "127.0.0.1"),
+		.addr = ev_addr(k->v6 ? "::1" : "127.0.0.1"), .error = k->error,
 		.process = { .pid = k->pid },
 	};
 
@@ -101,11 +101,11 @@ static void say(struct stream *s, struct stream_sock *k, enum pw_how how)
 	tell(s, statement(k, how));
 }
 
-static void say_free(struct stream *s, struct stream_sock *k, uint16_t port, uint8_t left, uint32_t error)
+static void say_free(struct stream *s, struct stream_sock *k, uint16_t port, uint8_t left)
 {
 	struct event e = ev_free(k->cookie, port, left, 0);
 
-	e.error = error;
+	e.error = k->error;
 	if (k->port)
 		e.flags = PW_F_HELD;
 	if (k->spoken)
@@ -176,7 +176,7 @@ static void destroy(struct stream *s, struct stream_sock *k)
 
 	k->port = 0;
 	if (port)
-		say_free(s, k, port, k->state, 0);
+		say_free(s, k, port, k->state);
 	k->cookie = 0;
 }
 
@@ -187,6 +187,8 @@ static bool make_time_wait(struct stream *s, const struct stream_sock *k, uint16
 
 	if (tw->was.cookie)
 		return false;
+	for (size_t i = 0; i < STREAM_TWS; i++)
+		s->unclear |= s->tws[i].was.cookie == k->cookie && s->tws[i].was.port == port;
 	*tw = (struct stream_tw){ .was = *k, .tw = s->next_address += 0x100 };
 	tw->was.port = port;
 	e = ev_tw(PW_TW_START, k->cookie, port, tw->tw, 0);
@@ -203,12 +205,15 @@ static void tcp_to_close(struct stream *s, struct stream_sock *k, uint32_t error
 	uint8_t left = k->state;
 	bool waits = left == FIN_WAIT2 && !error;
 
+	/* It lies in the socket until the program reads it. */
+	if (error)
+		k->error = error;
 	k->state = STATE_CLOSE;
 	if (!k->locked)
 		k->port = 0;
 	waits = waits && make_time_wait(s, k, port, k->port != 0);
 	if (!waits && (!k->port || left == STATE_LISTEN))
-		say_free(s, k, port, left, error);
+		say_free(s, k, port, left);
 	k->remote_port = 0;
 	if (!k->open)
 		destroy(s, k);
@@ -276,8 +281,9 @@ static void tcp_established_turn(struct stream *s, struct stream_sock *k)
 	case 2:
 		tcp_to_close(s, k, ECONNRESET);
 		break;
-	case 3:		/* connect(AF_UNSPEC) */
+	case 3:		/* connect(AF_UNSPEC): the error comes after the port has gone */
 		tcp_to_close(s, k, 0);
+		k->error = ECONNRESET;
 		break;
 	default:
 		tcp_close(s, k);
@@ -375,9 +381,10 @@ static void udp_abort(struct stream *s, struct stream_sock *k)
 	uint16_t port = k->port;
 	uint8_t left = k->state;
 
+	k->error = ECONNABORTED;
 	udp_disconnect(k);
 	if (port && !k->port)
-		say_free(s, k, port, left, ECONNABORTED);
+		say_free(s, k, port, left);
 }
 
 static void udp_turn(struct stream *s, struct stream_sock *k)
@@ -482,6 +489,8 @@ static void turn(struct stream *s)
 		end_time_wait(s, tw);
 	else if (!k->cookie)
 		new_socket(s, k);
+	else if (k->error && chance(s, 50))
+		k->error = 0;
 	else if (k->proto == IPPROTO_TCP)
 		tcp_turn(s, k);
 	else
@@ -502,6 +511,7 @@ static void wild_flags(struct stream *s, struct event *e)
 
 	e->flags = flags[below(s, sizeof(flags))];
 	e->state = states[below(s, sizeof(states))];
+	e->error = chance(s, 30) ? ECONNRESET : 0;
 	e->how = e->flags & PW_F_ROW ? PW_HOW_NONE : (enum pw_how)below(s, PW_HOW_END);
 	if (e->flags & PW_F_ROW && chance(s, 40)) {
 		e->state = STATE_TIME_WAIT;
@@ -531,7 +541,7 @@ static void wild_turn(struct stream *s)
 	case 3:
 		e = ev_free(k->cookie, k->port, lefts[below(s, sizeof(lefts))], 0);
 		e.flags = chance(s, 30) ? PW_F_HELD : chance(s, 30) ? PW_F_LATE : 0;
-		e.error = chance(s, 30) ? ECONNRESET : 0;
+		e.error = chance(s, 30) ? ECONNRESET : chance(s, 30) ? EPIPE : 0;
 		break;
 	case 4:
 	case 5:
@@ -564,6 +574,7 @@ void stream_begin(struct stream *s, uint64_t seed, const struct stream_noise *no
 	}
 	s->queue_count = 0;
 	s->allocations = 0;
+	s->unclear = false;
 	for (size_t i = 0; i < STREAM_SOCKS; i++)
 		s->socks[i].spoken = false;
 	for (size_t i = 0; i < STREAM_TWS; i++)

@@ -6,6 +6,8 @@
 #ifndef PORTWAKE_TESTS_STREAM_H
 #define PORTWAKE_TESTS_STREAM_H
 
+#include <stdbool.h>
+
 #include "user/event.h"
 
 #define STREAM_SOCKS	6
@@ -25,6 +27,7 @@ struct stream_sock {
 	uint64_t sk;
 	uint32_t netns;
 	uint32_t pid;		/* 0: the kernel's own */
+	uint32_t error;		/* that nobody has read yet */
 	uint16_t port;		/* 0: none */
 	uint16_t remote_port;
 	uint8_t proto, state;
@@ -54,7 +57,8 @@ struct stream {
 	struct stream_tw tws[STREAM_TWS];
 	struct step queue[STREAM_QUEUE];
 	size_t queue_first, queue_count;
-	uint64_t allocations;	/* ports taken, as they happened */
+	uint64_t allocations;	/* TCP ports taken, as they happened */
+	bool unclear;		/* a socket left a second TIME_WAIT on one port: which of the two is whose cannot be told */
 };
 
 /* With sockets that were there before, of which the first steps tell. */

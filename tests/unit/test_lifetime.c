@@ -1,71 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The tracker, arrow by arrow of its drawing and cause by cause. test_lifetime_random.c has it run at length. */
+/* The tracker, arrow by arrow of its drawing and cause by cause; the arrows of TIME_WAIT are in test_time_wait.c. */
 #include "user/lifetime.h"
 
-#include "tests/unit/events.h"
-#include "tests/unit/told.h"
+#include <malloc.h>
+
+#include "tests/unit/fed.h"
 #include "tests/unit/unit.h"
-
-#define ROW_NETNS	TEST_NETNS
-#define TW		0x7000
-
-static struct telling t;
-
-static int setup(void **state)
-{
-	(void)state;
-	return telling_begin(&t) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	telling_end(&t);
-	if (t.owners != t.puts)
-		return -1;
-	telling_done(&t);
-	return 0;
-}
-
-static void feed(struct event e)
-{
-	assert_int_equal(tracker_feed(t.tracker, &e), 0);
-}
-
-/* The changes told since the last call of this, by name: "allocate listen". */
-static const char *words(void)
-{
-	static char text[200];
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < t.count; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s%s%s", i ? " " : "",
-					 what_name(t.told[i].what), t.told[i].exact ? "" : "~",
-					 t.told[i].what == WHAT_RELEASE ? cause_name(t.told[i].cause) : "");
-	t.count = 0;
-	return text;
-}
-
-/* A `~` behind a word: its time is approximate. Behind release stands its cause. */
-static void expect(const char *expected)
-{
-	assert_string_equal(words(), expected);
-}
-
-/* The last change told. */
-static const struct told *last(void)
-{
-	return &t.told[t.count - 1];
-}
-
-static struct lifetime *one(uint64_t cookie, uint32_t generation)
-{
-	struct lifetime *l = tracker_find(t.tracker, cookie, generation);
-
-	assert_non_null(l);
-	return l;
-}
 
 /* ---- nothing to socket ---- */
 
@@ -91,6 +31,8 @@ static void statement_begins_a_lifetime(void **state)
 	assert_int_equal(last()->netns, TEST_NETNS);
 	assert_int_equal(tracker_count(t.tracker), 1);
 	assert_int_equal(one(7, 1)->sk, e.sk);
+	assert_int_equal(one(7, 1)->seen, 1000);
+	assert_int_equal(one(7, 1)->flags, PW_F_EPHEMERAL);
 }
 
 static void statement_twice_says_nothing_new(void **state)
@@ -247,6 +189,18 @@ static void listener_that_stops_holds_on(void **state)
 	expect("listen");
 }
 
+/* Bound to a number it may have been connected before. */
+static void listener_has_no_remote_end(void **state)
+{
+	(void)state;
+	feed(ev_connect(7, 40000, 80, 1000));
+	assert_int_equal(one(7, 1)->remote_port, 80);
+	feed(ev_listen(7, 40000, 1001));
+	assert_int_equal(last()->remote.family, 0);
+	assert_int_equal(last()->remote_port, 0);
+	expect("allocate listen");
+}
+
 static void datagram_socket_never_listens(void **state)
 {
 	struct event e = ev_listen(7, 80, 1000);
@@ -342,6 +296,41 @@ static void cause_of_each_way_to_lose_a_port(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cause_rows); i++)
 		check_cause(&cause_rows[i]);
+}
+
+/* sk_err stays in a socket until somebody reads it: what lay there when the port was taken did not end it. */
+static void stale_error_ends_nothing(void **state)
+{
+	struct event taken = ev_connect(7, 40000, 80, 1000), freed = ev_free(7, 40000, STATE_ESTABLISHED, 1001);
+
+	(void)state;
+	taken.error = freed.error = ECONNRESET;
+	feed(taken);
+	feed(freed);
+	assert_int_equal(last()->error, 0);
+	expect("allocate releasedisconnect");
+	freed.error = ETIMEDOUT;
+	feed(taken);
+	feed(freed);
+	assert_int_equal(last()->error, ETIMEDOUT);
+	expect("allocate releasereset");
+}
+
+static void no_error_ends_what_is_closed_or_listens(void **state)
+{
+	struct event freed = ev_free(7, 40000, STATE_LISTEN, 1001);
+
+	(void)state;
+	freed.error = ECONNRESET;
+	feed(ev_listen(7, 40000, 1000));
+	feed(freed);
+	assert_int_equal(last()->error, 0);
+	expect("allocate listen releasedisconnect");
+	freed.state = STATE_CLOSE;
+	feed(ev_sock(7, 40000, 1002));
+	feed(freed);
+	assert_int_equal(last()->error, 0);
+	expect("allocate releaseclose");
 }
 
 static void port_lost_at_an_unknown_time_is_approximate(void **state)
@@ -450,237 +439,6 @@ static void close_is_told_of_what_lives_on(void **state)
 	expect("releasetime_wait");
 }
 
-/* ---- TIME_WAIT ---- */
-
-static void time_wait_takes_over_and_expires(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_close(7, 40000, PW_F_HELD, 1001));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1002));
-	assert_int_equal(last()->tw_at, 1002);
-	assert_int_equal(last()->holds, HOLD_TW);
-	assert_int_equal(last()->owner, TEST_PID);
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1003));
-	expect("allocate close time_wait");
-	assert_int_equal(tracker_count(t.tracker), 1);
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 61002));
-	assert_int_equal(last()->time, 61002);
-	assert_int_equal(last()->owner, TEST_PID);
-	expect("releasetime_wait");
-}
-
-static void expiry_of_another_time_wait_says_nothing(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1002));
-	feed(ev_tw(PW_TW_END, 7, 40000, TW + 8, 1003));
-	feed(ev_tw(PW_TW_END, 8, 40000, TW, 1003));
-	expect("allocate time_wait");
-}
-
-/* A socket bound to a number keeps it: it and the TIME_WAIT hold the port, whichever goes last releases it. */
-static void both_hold(const struct event *first, const struct event *second, const char *expected)
-{
-	struct event handover = ev_tw(PW_TW_START, 7, 40000, TW, 1001);
-
-	handover.flags = PW_F_HELD;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(handover);
-	assert_int_equal(last()->holds, HOLD_SOCK | HOLD_TW);
-	expect("allocate time_wait");
-	feed(*first);
-	expect("");
-	feed(*second);
-	expect(expected);
-}
-
-static void release_waits_for_the_time_wait(void **state)
-{
-	struct event gone = ev_free(7, 40000, STATE_CLOSE, 1002), expired = ev_tw(PW_TW_END, 7, 40000, TW, 1003);
-
-	(void)state;
-	both_hold(&gone, &expired, "releasetime_wait");
-}
-
-static void release_waits_for_the_socket(void **state)
-{
-	struct event expired = ev_tw(PW_TW_END, 7, 40000, TW, 1002), gone = ev_free(7, 40000, STATE_CLOSE, 1003);
-
-	(void)state;
-	both_hold(&expired, &gone, "releaseclose");
-}
-
-static void time_wait_is_reused_by_the_same_four_tuple(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
-	feed(ev_connect(8, 40000, 80, 1002));
-	expect("allocate time_wait releasereuse allocate");
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
-	expect("");
-}
-
-static void time_wait_stays_beside_another_four_tuple(void **state)
-{
-	struct event elsewhere[5];
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
-		elsewhere[i] = ev_connect(8 + i, 40000, 80, 1002);
-	elsewhere[0].remote_port = 81;
-	elsewhere[1].remote = ev_addr("127.0.0.3");
-	elsewhere[2].addr = ev_addr("127.0.0.4");
-	elsewhere[3].netns++;
-	elsewhere[4].proto = IPPROTO_UDP;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
-	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
-		feed(elsewhere[i]);
-	expect("allocate time_wait allocate allocate allocate allocate allocate");
-	assert_non_null(tracker_find(t.tracker, 7, 1));
-}
-
-static void same_socket_allocates_while_its_time_wait_lasts(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
-	feed(ev_connect(7, 40002, 80, 1002));
-	assert_int_equal(last()->generation, 2);
-	assert_int_equal(tracker_count(t.tracker), 2);
-	expect("allocate time_wait allocate");
-	feed(ev_close(7, 40002, PW_F_HELD, 1003));
-	expect("close close");
-	feed(ev_tw(PW_TW_START, 7, 40002, TW + 8, 1004));
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1005));
-	assert_int_equal(last()->generation, 1);
-	feed(ev_tw(PW_TW_END, 7, 40002, TW + 8, 1006));
-	assert_int_equal(last()->generation, 2);
-	expect("time_wait releasetime_wait releasetime_wait");
-}
-
-/* Bound to a number, it connects again elsewhere while its first TIME_WAIT lasts, and leaves a second. */
-static void second_time_wait_of_a_socket_holds_as_well(void **state)
-{
-	struct event first = ev_tw(PW_TW_START, 7, 40000, TW, 1001), second = ev_tw(PW_TW_START, 7, 40000, TW + 8, 1003);
-
-	(void)state;
-	first.flags = second.flags = PW_F_HELD;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(first);
-	feed(ev_connect(7, 40000, 81, 1002));
-	feed(second);
-	feed(ev_close(7, 40000, PW_F_HELD, 1004));
-	feed(ev_free(7, 40000, STATE_CLOSE, 1005));
-	expect("allocate time_wait close");
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1006));
-	expect("");
-	feed(ev_tw(PW_TW_END, 7, 40000, TW + 8, 1007));
-	expect("releasetime_wait");
-}
-
-static void row_in_time_wait_begins_a_lifetime_without_owner(void **state)
-{
-	(void)state;
-	tracker_starting(t.tracker, true);
-	feed(ev_tw_row(7, 40000, 80, TW, 1000));
-	assert_int_equal(last()->holds, HOLD_TW);
-	assert_int_equal(last()->owner, 0);
-	assert_int_equal(last()->since, 0);
-	assert_int_equal(last()->tw_at, 0);
-	expect("present");
-	feed(ev_tw_row(7, 40000, 80, TW, 1001));
-	expect("");
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1002));
-	expect("release~time_wait");
-}
-
-static void row_in_time_wait_tells_a_missed_handover(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_close(7, 40000, PW_F_HELD, 1001));
-	feed(ev_tw_row(7, 40000, 80, TW, 1002));
-	assert_int_equal(last()->holds, HOLD_TW);
-	assert_int_equal(last()->owner, TEST_PID);
-	assert_int_equal(last()->since, 1000);
-	expect("allocate close time_wait~");
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1003));
-	expect("release~time_wait");
-}
-
-/* Reuse ends it at a known time, but the beginning of its TIME_WAIT was not seen: as with expiry. */
-static void reuse_of_an_approximate_time_wait_is_approximate(void **state)
-{
-	(void)state;
-	tracker_starting(t.tracker, true);
-	feed(ev_tw_row(7, 40000, 80, TW, 1000));
-	feed(ev_connect(8, 40000, 80, 1001));
-	expect("present release~reuse allocate");
-}
-
-/* A socket that was shut down but is open still: a TIME_WAIT row does not say that its descriptor was closed. */
-static void row_in_time_wait_of_an_open_socket(void **state)
-{
-	(void)state;
-	tracker_starting(t.tracker, true);
-	feed(ev_tw_row(7, 40000, 80, TW, 1000));
-	tracker_starting(t.tracker, false);
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1001));
-	expect("present release~time_wait");
-	feed(ev_connect(7, 40002, 80, 1002));
-	assert_int_equal(last()->generation, 2);
-	feed(ev_close(7, 40002, PW_F_HELD, 1003));
-	expect("allocate close");
-}
-
-static void close_behind_a_time_wait_row_is_told(void **state)
-{
-	(void)state;
-	tracker_starting(t.tracker, true);
-	feed(ev_tw_row(7, 40000, 80, TW, 1000));
-	feed(ev_close(7, 0, 0, 1001));
-	expect("present close");
-}
-
-/* Rows as snapshot_settle() leaves them: the socket holds its number, and its TIME_WAIT too. */
-static void rows_of_a_socket_and_of_its_time_wait(void **state)
-{
-	struct event row = ev_row(ev_sock(7, 40000, 1000));
-
-	(void)state;
-	tracker_starting(t.tracker, true);
-	row.flags = PW_F_ROW | PW_F_LOCKED;
-	feed(row);
-	row = ev_tw_row(7, 40000, 80, TW, 1000);
-	row.flags |= PW_F_HELD;
-	feed(row);
-	assert_int_equal(tracker_count(t.tracker), 1);
-	assert_int_equal(one(7, 1)->holds, HOLD_SOCK | HOLD_TW);
-	t.count = 0;
-	feed(ev_tw(PW_TW_END, 7, 40000, TW, 1001));
-	expect("");
-	feed(ev_close(7, 40000, PW_F_HELD, 1002));
-	feed(ev_free(7, 40000, STATE_CLOSE, 1003));
-	expect("close release~close");
-}
-
-/* The row is of the second TIME_WAIT: the first does not hide it. */
-static void missed_handover_beside_an_older_time_wait(void **state)
-{
-	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
-	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
-	feed(ev_connect(7, 40002, 80, 1002));
-	t.count = 0;
-	feed(ev_tw_row(7, 40002, 80, TW + 8, 1003));
-	expect("time_wait~");
-	assert_int_equal(one(7, 2)->holds, HOLD_TW);
-}
-
 /* ---- looks ---- */
 
 static void lost_hold_ends_the_lifetime(void **state)
@@ -760,6 +518,40 @@ static void idle_sockets_are_bounded(void **state)
 	assert_int_equal(last()->generation, 2);
 }
 
+/* They do not take the room of those that are open. */
+static void closed_sockets_are_forgotten(void **state)
+{
+	(void)state;
+	feed(ev_connect(1, 40000, 80, 1000));
+	feed(ev_free(1, 40000, STATE_SYN_SENT, 1001));
+	for (uint64_t cookie = 2; cookie <= 65536 + 2; cookie++) {
+		feed(ev_connect(cookie, 40000, 80, 1000));
+		feed(ev_free(cookie, 40000, STATE_SYN_SENT, 1001));
+		feed(ev_close(cookie, 0, 0, 1002));
+		t.count = 0;
+	}
+	feed(ev_connect(1, 40000, 80, 1003));
+	assert_int_equal(last()->generation, 2);
+}
+
+/* A statement that is refused leaves nothing behind. */
+static void no_memory_leaves_nothing(void **state)
+{
+	size_t before = mallinfo2().uordblks;
+
+	(void)state;
+	for (uint64_t cookie = 1; cookie <= 20000; cookie++) {
+		struct event e = ev_connect(cookie, 40000, 80, 1000);
+
+		unit_fail_after(cookie % 3);
+		if (cookie % 3 < 2)
+			assert_int_equal(tracker_feed(t.tracker, &e), -ENOMEM);
+		unit_fail_never();
+	}
+	assert_int_equal(tracker_count(t.tracker), 0);
+	assert_true(mallinfo2().uordblks < before + 100000);
+}
+
 static void records_that_are_no_statement_are_let_by(void **state)
 {
 	struct event e = { .kind = PW_PROCESS, .process.pid = 1 };
@@ -821,58 +613,46 @@ static void names_do_not_drift(void **state)
 		assert_string_equal(how_name(hows[i].value), hows[i].name);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 static const struct CMUnitTest tests[] = {
-	TEST(statement_begins_a_lifetime),
-	TEST(statement_twice_says_nothing_new),
-	TEST(unknown_owner_is_not_guessed),
-	TEST(update_begins_nothing),
-	TEST(later_statement_adds_the_remote_end),
-	TEST(late_statement_has_no_beginning),
-	TEST(rows_are_present_at_the_start),
-	TEST(rows_after_a_loss_are_late_allocations),
-	TEST(row_of_a_known_socket_says_nothing),
-	TEST(row_names_an_owner_that_was_unknown),
-	TEST(listen_follows_bind),
-	TEST(listen_without_bind_is_both),
-	TEST(listener_that_stops_holds_on),
-	TEST(datagram_socket_never_listens),
-	TEST(late_listener_is_approximate_in_both),
-	TEST(listener_found_after_a_loss_is_told),
-	TEST(cause_of_each_way_to_lose_a_port),
-	TEST(port_lost_at_an_unknown_time_is_approximate),
-	TEST(another_port_ends_the_one_before),
-	TEST(free_of_an_unknown_socket_says_nothing),
-	TEST(release_twice_says_nothing_new),
-	TEST(closing_process_is_told),
-	TEST(datagram_socket_is_released_by_its_close),
-	TEST(datagram_socket_that_closes_without_its_port_lost_it_before),
-	TEST(stream_socket_that_closes_without_its_port_lost_it_unseen),
-	TEST(close_is_told_of_what_lives_on),
-	TEST(time_wait_takes_over_and_expires),
-	TEST(expiry_of_another_time_wait_says_nothing),
-	TEST(release_waits_for_the_time_wait),
-	TEST(release_waits_for_the_socket),
-	TEST(time_wait_is_reused_by_the_same_four_tuple),
-	TEST(time_wait_stays_beside_another_four_tuple),
-	TEST(same_socket_allocates_while_its_time_wait_lasts),
-	TEST(second_time_wait_of_a_socket_holds_as_well),
-	TEST(row_in_time_wait_begins_a_lifetime_without_owner),
-	TEST(row_in_time_wait_tells_a_missed_handover),
-	TEST(reuse_of_an_approximate_time_wait_is_approximate),
-	TEST(row_in_time_wait_of_an_open_socket),
-	TEST(close_behind_a_time_wait_row_is_told),
-	TEST(rows_of_a_socket_and_of_its_time_wait),
-	TEST(missed_handover_beside_an_older_time_wait),
-	TEST(lost_hold_ends_the_lifetime),
-	TEST(lost_hold_leaves_the_other),
-	TEST(port_has_all_its_lifetimes),
-	TEST(generations_count_on_while_the_socket_is_open),
-	TEST(idle_sockets_are_bounded),
-	TEST(records_that_are_no_statement_are_let_by),
-	TEST(each_value_has_its_own_name),
-	TEST(names_do_not_drift),
+	FED_TEST(statement_begins_a_lifetime),
+	FED_TEST(statement_twice_says_nothing_new),
+	FED_TEST(unknown_owner_is_not_guessed),
+	FED_TEST(update_begins_nothing),
+	FED_TEST(later_statement_adds_the_remote_end),
+	FED_TEST(late_statement_has_no_beginning),
+	FED_TEST(rows_are_present_at_the_start),
+	FED_TEST(rows_after_a_loss_are_late_allocations),
+	FED_TEST(row_of_a_known_socket_says_nothing),
+	FED_TEST(row_names_an_owner_that_was_unknown),
+	FED_TEST(listen_follows_bind),
+	FED_TEST(listen_without_bind_is_both),
+	FED_TEST(listener_that_stops_holds_on),
+	FED_TEST(listener_has_no_remote_end),
+	FED_TEST(datagram_socket_never_listens),
+	FED_TEST(late_listener_is_approximate_in_both),
+	FED_TEST(listener_found_after_a_loss_is_told),
+	FED_TEST(cause_of_each_way_to_lose_a_port),
+	FED_TEST(stale_error_ends_nothing),
+	FED_TEST(no_error_ends_what_is_closed_or_listens),
+	FED_TEST(port_lost_at_an_unknown_time_is_approximate),
+	FED_TEST(another_port_ends_the_one_before),
+	FED_TEST(free_of_an_unknown_socket_says_nothing),
+	FED_TEST(release_twice_says_nothing_new),
+	FED_TEST(closing_process_is_told),
+	FED_TEST(datagram_socket_is_released_by_its_close),
+	FED_TEST(datagram_socket_that_closes_without_its_port_lost_it_before),
+	FED_TEST(stream_socket_that_closes_without_its_port_lost_it_unseen),
+	FED_TEST(close_is_told_of_what_lives_on),
+	FED_TEST(lost_hold_ends_the_lifetime),
+	FED_TEST(lost_hold_leaves_the_other),
+	FED_TEST(port_has_all_its_lifetimes),
+	FED_TEST(generations_count_on_while_the_socket_is_open),
+	FED_TEST(idle_sockets_are_bounded),
+	FED_TEST(closed_sockets_are_forgotten),
+	FED_TEST(no_memory_leaves_nothing),
+	FED_TEST(records_that_are_no_statement_are_let_by),
+	FED_TEST(each_value_has_its_own_name),
+	FED_TEST(names_do_not_drift),
 };
 
 UNIT_MAIN(tests)

@@ -5,13 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "user/mem.h"
 
 void told_lifetime(const struct lifetime *l, struct told *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->cookie = l->cookie;
 	out->generation = l->generation;
+	out->seen = l->seen;
 	out->since = l->since;
 	out->closed_at = l->closed_at;
 	out->tw_at = l->tw_at;
@@ -21,6 +21,7 @@ void told_lifetime(const struct lifetime *l, struct told *out)
 	out->remote_port = l->remote_port;
 	out->proto = l->proto;
 	out->how = l->how;
+	out->flags = l->flags;
 	out->holds = l->holds;
 	out->listening = l->listening;
 	out->listened = l->listened;
@@ -57,7 +58,7 @@ static void on_change(void *arg, const struct change *change)
 static struct process *on_owner(void *arg, const struct event *event)
 {
 	struct telling *t = arg;
-	struct process *process = event->process.pid ? pw_calloc(1, sizeof(*process)) : NULL;
+	struct process *process = event->process.pid ? calloc(1, sizeof(*process)) : NULL;
 
 	if (!process)
 		return NULL;
@@ -71,7 +72,7 @@ static void on_put(void *arg, struct process *process)
 	struct telling *t = arg;
 
 	t->puts++;
-	pw_free(process);
+	free(process);
 }
 
 static const struct tracker_ops ops = { .emit = on_change, .owner = on_owner, .put = on_put };
@@ -102,10 +103,10 @@ static bool same_addr(const struct event_addr *a, const struct event_addr *b)
 bool told_same(const struct told *a, const struct told *b)
 {
 	return a->what == b->what && a->cause == b->cause && a->time == b->time && a->cookie == b->cookie &&
-	       a->generation == b->generation && a->since == b->since && a->closed_at == b->closed_at &&
+	       a->generation == b->generation && a->seen == b->seen && a->since == b->since && a->closed_at == b->closed_at &&
 	       a->tw_at == b->tw_at && a->netns == b->netns && a->owner == b->owner && a->error == b->error &&
 	       a->holder_pid == b->holder_pid && a->port == b->port && a->remote_port == b->remote_port &&
-	       a->proto == b->proto && a->how == b->how && a->holds == b->holds && a->exact == b->exact &&
+	       a->proto == b->proto && a->how == b->how && a->flags == b->flags && a->holds == b->holds && a->exact == b->exact &&
 	       a->listening == b->listening && a->listened == b->listened && same_addr(&a->addr, &b->addr) &&
 	       same_addr(&a->remote, &b->remote) && !strcmp(a->holder_comm, b->holder_comm);
 }

@@ -12,7 +12,7 @@ struct process {
 
 struct told {
 	uint64_t time, cookie;
-	uint64_t since, closed_at, tw_at;
+	uint64_t seen, since, closed_at, tw_at;
 	enum what what;
 	enum cause cause;
 	uint32_t generation;
@@ -21,7 +21,7 @@ struct told {
 	uint32_t error;
 	uint32_t holder_pid;
 	uint16_t port, remote_port;
-	uint8_t proto, how, holds;
+	uint8_t proto, how, flags, holds;
 	bool exact, listening, listened;
 	struct event_addr addr, remote;
 	char holder_comm[PW_COMM];

@@ -18,6 +18,12 @@ static struct told *tell(struct twin *twin, const struct twin_life *life, enum w
 	return told;
 }
 
+static void done_by(struct told *told, const struct event *e)
+{
+	told->holder_pid = e->process.pid;
+	memcpy(told->holder_comm, e->process.comm, sizeof(told->holder_comm));
+}
+
 static void take_away(struct twin *twin, struct twin_life *life, enum hold hold, enum cause cause, uint64_t time,
 		      bool exact)
 {
@@ -71,7 +77,7 @@ static struct twin_life *new_life(struct twin *twin, const struct event *e)
 	}
 	twin->lives[twin->count] = (struct twin_life){ .is = {
 		.cookie = e->cookie, .generation = before + 1, .netns = e->netns, .owner = e->process.pid,
-		.port = e->port, .proto = e->proto, .how = (uint8_t)e->how, .addr = e->addr,
+		.seen = e->time, .flags = e->flags, .port = e->port, .proto = e->proto, .how = (uint8_t)e->how, .addr = e->addr,
 	} };
 	return &twin->lives[twin->count++];
 }
@@ -79,6 +85,11 @@ static struct twin_life *new_life(struct twin *twin, const struct event *e)
 static void learn(struct twin_life *life, const struct event *e)
 {
 	life->is.addr = e->addr;
+	/* A listener has no remote end. */
+	if (e->state == STATE_LISTEN) {
+		life->is.remote = (struct event_addr){ 0 };
+		life->is.remote_port = 0;
+	}
 	if (e->remote.family) {
 		life->is.remote = e->remote;
 		life->is.remote_port = e->remote_port;
@@ -88,12 +99,15 @@ static void learn(struct twin_life *life, const struct event *e)
 static void listens(struct twin *twin, struct twin_life *life, const struct event *e)
 {
 	bool live = !(e->flags & PW_F_ROW);
+	struct told *told;
 
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || life->is.listening)
 		return;
 	life->is.listening = life->is.listened = true;
-	if (live || !twin->starting)
-		tell(twin, life, WHAT_LISTEN, e->time, live && !(e->flags & PW_F_LATE));
+	told = tell(twin, life, WHAT_LISTEN, e->time, live && !(e->flags & PW_F_LATE));
+	/* The process of a row has the descriptor; who called listen() is not known by it. */
+	if (live)
+		done_by(told, e);
 }
 
 static void begin(struct twin *twin, const struct event *e)
@@ -102,6 +116,7 @@ static void begin(struct twin *twin, const struct event *e)
 	bool seen_happen = !(e->flags & (PW_F_LATE | PW_F_ROW));
 	bool present = twin->starting && !seen_happen;
 
+	life->stale_error = e->error;
 	learn(life, e);
 	if (e->state == STATE_TIME_WAIT) {
 		life->is.holds = HOLD_TW;
@@ -112,7 +127,8 @@ static void begin(struct twin *twin, const struct event *e)
 	}
 	if (seen_happen)
 		life->is.since = e->time;
-	if (present && e->flags & PW_F_ROW && e->state == STATE_LISTEN && e->proto == IPPROTO_TCP)
+	/* A `present` says by its state that it listens. */
+	if (present && e->state == STATE_LISTEN && e->proto == IPPROTO_TCP)
 		life->is.listening = life->is.listened = true;
 	tell(twin, life, present ? WHAT_PRESENT : WHAT_ALLOCATE, e->time, seen_happen || present);
 	listens(twin, life, e);
@@ -150,15 +166,25 @@ static void hand_over(struct twin *twin, struct twin_life *life, const struct ev
 	tell(twin, life, WHAT_TIME_WAIT, e->time, exact);
 }
 
+static bool waits_on_port(const struct twin *twin, uint64_t cookie, uint16_t port)
+{
+	for (size_t i = 0; i < twin->count; i++)
+		if (twin->lives[i].is.cookie == cookie && !twin->lives[i].over && twin->lives[i].is.port == port &&
+		    twin->lives[i].is.holds & HOLD_TW)
+			return true;
+	return false;
+}
+
+/* One that is known; else of a hand-over that was missed; else an earlier one of a lifetime that has a later one; else news. */
 static void feed_time_wait_row(struct twin *twin, const struct event *e)
 {
 	struct twin_life *life = life_by_socket(twin, e->cookie);
 
 	if (life_by_tw(twin, e->cookie, e->sk))
 		return;
-	if (life && life->is.port == e->port)
+	if (life && life->is.port == e->port && !(life->is.holds & HOLD_TW))
 		hand_over(twin, life, e, e->sk, false);
-	else
+	else if (!waits_on_port(twin, e->cookie, e->port))
 		begin(twin, e);
 }
 
@@ -190,11 +216,21 @@ static void feed_sock(struct twin *twin, const struct event *e)
 
 /* ---- the others ---- */
 
-static enum cause cause_of(const struct told *is, const struct event *e)
+/* What lay in the socket before ended nothing; CLOSE and LISTEN are left without an error. */
+static uint32_t error_of(const struct twin_life *life, const struct event *e)
+{
+	bool tcp = life->is.proto == IPPROTO_TCP;
+	bool without = e->flags & PW_F_LATE || (tcp && (e->state == STATE_CLOSE || e->state == STATE_LISTEN));
+
+	return without || e->error == life->stale_error ? 0 : e->error;
+}
+
+static enum cause cause_of(const struct twin_life *life, const struct event *e)
 {
 	bool connected = e->state == STATE_ESTABLISHED || e->state == STATE_CLOSE_WAIT;
+	const struct told *is = &life->is;
 
-	if (e->error)
+	if (error_of(life, e))
 		return CAUSE_RESET;
 	switch (e->state) {
 	case 4:		/* FIN_WAIT1 */
@@ -221,23 +257,19 @@ static void feed_free(struct twin *twin, const struct event *e)
 		life->is.listening = false;
 		return;
 	}
-	life->error = e->error;
+	life->error = error_of(life, e);
 	if (e->flags & PW_F_LATE)
 		take_away(twin, life, HOLD_SOCK, CAUSE_DISCONNECT, e->time, false);
 	else
-		take_away(twin, life, HOLD_SOCK, cause_of(&life->is, e), e->time, true);
+		take_away(twin, life, HOLD_SOCK, cause_of(life, e), e->time, true);
 }
 
 static void mark_closed(struct twin *twin, struct twin_life *life, const struct event *e)
 {
-	struct told *told;
-
 	if (life->is.closed_at)
 		return;
 	life->is.closed_at = e->time;
-	told = tell(twin, life, WHAT_CLOSE, e->time, true);
-	told->holder_pid = e->process.pid;
-	memcpy(told->holder_comm, e->process.comm, sizeof(told->holder_comm));
+	done_by(tell(twin, life, WHAT_CLOSE, e->time, true), e);
 }
 
 static void close_life(struct twin *twin, struct twin_life *life, const struct event *e)

@@ -244,6 +244,20 @@ static const struct hook *missing_vital(const struct probe *p)
 	return NULL;
 }
 
+static int look_part(struct probe *p, struct pw_look *looks, size_t count)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	if (count)
+		memcpy(p->skel->bss->looks, looks, count * sizeof(*looks));
+	p->skel->bss->look_count = (uint32_t)count;
+	if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.look_again), &opts))
+		return -errno;
+	if (count)
+		memcpy(looks, p->skel->bss->looks, count * sizeof(*looks));
+	return 0;
+}
+
 static int climb(struct probe *p, const struct probe_options *o)
 {
 	for (;;) {
@@ -258,7 +272,10 @@ static int climb(struct probe *p, const struct probe_options *o)
 				return r;
 			continue;
 		}
-		r = attach(p, o);
+		/* Tells the kernel side who we are, before anything can be filtered by it. */
+		r = look_part(p, NULL, 0);
+		if (!r)
+			r = attach(p, o);
 		if (r != -EAGAIN)
 			return r;
 		unload(p);
@@ -277,20 +294,6 @@ static void publish(struct probe *p)
 }
 
 /* ---- opening ---- */
-
-static int look_part(struct probe *p, struct pw_look *looks, size_t count)
-{
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-
-	if (count)
-		memcpy(p->skel->bss->looks, looks, count * sizeof(*looks));
-	p->skel->bss->look_count = (uint32_t)count;
-	if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.look_again), &opts))
-		return -errno;
-	if (count)
-		memcpy(looks, p->skel->bss->looks, count * sizeof(*looks));
-	return 0;
-}
 
 static int on_sample(void *arg, void *data, size_t size)
 {
@@ -351,12 +354,6 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		return r;
 	}
 	publish(p);
-	/* Tells the kernel side who we are, before anything can be filtered by it. */
-	r = look_part(p, NULL, 0);
-	if (r) {
-		explain(p, r, why, why_size);
-		return r;
-	}
 	p->ring = ring_buffer__new(bpf_map__fd(p->skel->maps.ring), on_sample, p, NULL);
 	if (!p->ring) {
 		r = -errno;

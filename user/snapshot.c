@@ -221,13 +221,6 @@ static int take_netns(void *arg, uint32_t inode)
 	return r;
 }
 
-static int walk_files(struct snapshot *s, struct probe *probe)
-{
-	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
-
-	return r ? r : snapshot_settle(s);
-}
-
 static bool lacks_owner(const struct snapshot *s)
 {
 	for (size_t i = 0; i < s->count; i++)
@@ -239,15 +232,19 @@ static bool lacks_owner(const struct snapshot *s)
 int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter)
 {
 	struct taking taking = { s, probe, filter };
-	int r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
+	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
 
-	/* After the others: a subflow of MPTCP has its cookie from them. */
 	if (!r)
-		r = walk_files(s, probe);
-	/* A descriptor may move between processes while they are walked, and be missed in both. */
+		r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
+	if (!r)
+		r = snapshot_settle(s);
+	/*
+	 * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a
+	 * descriptor that moves while processes are walked may be missed in both.
+	 */
 	if (!r && lacks_owner(s))
-		r = walk_files(s, probe);
-	return r;
+		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	return r ? r : snapshot_settle(s);
 }
 
 void snapshot_done(struct snapshot *s)

@@ -511,6 +511,10 @@ static void wild_flags(struct stream *s, struct event *e)
 
 	e->flags = flags[below(s, sizeof(flags))];
 	e->state = states[below(s, sizeof(states))];
+	if (e->state == STATE_LISTEN) {
+		e->remote = (struct event_addr){ 0 };
+		e->remote_port = 0;
+	}
 	e->error = chance(s, 30) ? ECONNRESET : 0;
 	e->how = e->flags & PW_F_ROW ? PW_HOW_NONE : (enum pw_how)below(s, PW_HOW_END);
 	if (e->flags & PW_F_ROW && chance(s, 40)) {

@@ -85,11 +85,6 @@ static struct twin_life *new_life(struct twin *twin, const struct event *e)
 static void learn(struct twin_life *life, const struct event *e)
 {
 	life->is.addr = e->addr;
-	/* A listener has no remote end. */
-	if (e->state == STATE_LISTEN) {
-		life->is.remote = (struct event_addr){ 0 };
-		life->is.remote_port = 0;
-	}
 	if (e->remote.family) {
 		life->is.remote = e->remote;
 		life->is.remote_port = e->remote_port;
@@ -104,6 +99,9 @@ static void listens(struct twin *twin, struct twin_life *life, const struct even
 	if (e->proto != IPPROTO_TCP || e->state != STATE_LISTEN || life->is.listening)
 		return;
 	life->is.listening = life->is.listened = true;
+	/* A listener has no remote end, whatever it had before. */
+	life->is.remote = (struct event_addr){ 0 };
+	life->is.remote_port = 0;
 	told = tell(twin, life, WHAT_LISTEN, e->time, live && !(e->flags & PW_F_LATE));
 	/* The process of a row has the descriptor; who called listen() is not known by it. */
 	if (live)

@@ -156,10 +156,40 @@ static bool is_listener(const struct event *row)
 	return row->proto == IPPROTO_TCP && row->state == STATE_LISTEN && row->bucket;
 }
 
+/* FNV-1a over a bind bucket and a local address. */
+static uint64_t listener_key(uint64_t bucket, const struct event_addr *addr)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL ^ bucket;
+
+	hash = (hash ^ addr->family) * 0x100000001b3ULL;
+	for (size_t i = 0; i < sizeof(addr->bytes); i++)
+		hash = (hash ^ addr->bytes[i]) * 0x100000001b3ULL;
+	return hash;
+}
+
+static bool listens_there(const struct map *listening, uint64_t bucket, const struct event_addr *addr)
+{
+	const struct event *listener = map_get(listening, listener_key(bucket, addr));
+
+	return listener && listener->bucket == bucket && listener->addr.family == addr->family &&
+	       !memcmp(listener->addr.bytes, addr->bytes, sizeof(addr->bytes));
+}
+
+/*
+ * An accepted socket has the bind bucket of its listener, whose address covers
+ * its own, and never asked for the number. The bucket alone does not tell: it
+ * is shared by all that are bound to one number, whatever their address.
+ */
 static bool is_accepted(const struct map *listening, const struct event *row)
 {
-	return row->proto == IPPROTO_TCP && row->state != STATE_LISTEN && !(row->flags & PW_F_LOCKED) &&
-	       map_get(listening, row->bucket);
+	static const struct event_addr any4 = { .family = AF_INET }, any6 = { .family = AF_INET6 };
+
+	if (row->proto != IPPROTO_TCP || !row->bucket || row->flags & PW_F_LOCKED)
+		return false;
+	if (row->state == STATE_LISTEN || row->state == STATE_CLOSE)
+		return false;
+	return listens_there(listening, row->bucket, &row->addr) || listens_there(listening, row->bucket, &any6) ||
+	       (row->addr.family == AF_INET && listens_there(listening, row->bucket, &any4));
 }
 
 /* Is row of the same object as the one before it? */
@@ -169,25 +199,30 @@ static bool is_same(const struct event *before, const struct event *row)
 	       (!is_time_wait(row) || before->sk == row->sk);
 }
 
-int snapshot_settle(struct snapshot *s)
+/* Takes the kind off rows of accepted sockets. */
+static int drop_accepted(struct snapshot *s)
 {
 	_cleanup_map_ struct map listening = { 0 };
+
+	for (size_t i = 0; i < s->count; i++)
+		if (is_listener(&s->rows[i]) &&
+		    map_put(&listening, listener_key(s->rows[i].bucket, &s->rows[i].addr), &s->rows[i]))
+			return -ENOMEM;
+	for (size_t i = 0; i < s->count; i++)
+		if (is_accepted(&listening, &s->rows[i]))
+			s->rows[i].kind = PW_NONE;
+	return 0;
+}
+
+static void keep_one_each(struct snapshot *s)
+{
 	const struct event *socket = NULL;
 	size_t kept = 0;
 
-	if (s->error)
-		return s->error;
-	if (s->count)
-		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
-	for (size_t i = 0; i < s->count; i++)
-		if (is_listener(&s->rows[i]) && map_put(&listening, s->rows[i].bucket, s))
-			return -ENOMEM;
 	for (size_t i = 0; i < s->count; i++) {
 		const struct event *row = &s->rows[i];
 
-		if (is_accepted(&listening, row))
-			continue;
-		if (kept && is_same(&s->rows[kept - 1], row))
+		if (row->kind == PW_NONE || (kept && is_same(&s->rows[kept - 1], row)))
 			continue;
 		s->rows[kept] = *row;
 		if (!is_time_wait(row))
@@ -198,7 +233,20 @@ int snapshot_settle(struct snapshot *s)
 		kept++;
 	}
 	s->count = kept;
-	return 0;
+}
+
+int snapshot_settle(struct snapshot *s)
+{
+	int r;
+
+	if (s->error)
+		return s->error;
+	if (s->count)
+		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
+	r = drop_accepted(s);
+	if (!r)
+		keep_one_each(s);
+	return r;
 }
 
 /* ---- taking ---- */

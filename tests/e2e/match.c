@@ -247,7 +247,7 @@ static const char *broken_span(const struct group *g)
 	const struct seen *first = g->seen[0], *last = g->seen[g->count - 1];
 	int64_t closed = 0, waiting = 0;
 
-	if (last->kind != KIND_RELEASE || first->kind != KIND_ALLOCATE)
+	if (last->kind != KIND_RELEASE || first->kind != KIND_ALLOCATE || !first->exact)
 		return NULL;
 	for (size_t i = 0; i < g->count; i++) {
 		if (g->seen[i]->kind == KIND_CLOSE)

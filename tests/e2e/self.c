@@ -115,14 +115,16 @@ static const struct {
 	const char *from, *to;
 } lies[] = {
 	{ 0, NULL, "0" }, { 0, NULL, "2" }, { 3, NULL, "0" }, { 3, NULL, "2" }, { 7, NULL, "0" }, { 8, NULL, "2" },
-	{ 0, "\"pid\":100", "\"pid\":101" }, { 0, "\"pid\":100", "\"pid\":null" }, { 3, "curl", "swapper/0" }, { 0, "/usr/bin", "/bin" },
+	{ 0, "\"pid\":100", "\"pid\":101" }, { 0, "\"pid\":100", "\"pid\":null" }, { 3, "curl", "swapper/0" },
+	{ 0, "/usr/bin", "/bin" },
 	{ 1, "\"uid\":1000", "\"uid\":0" }, { 0, ":40000", ":40001" }, { 0, "127.0.0.1", "127.0.0.2" },
 	{ 0, "\"remote_port\":80", "\"remote_port\":81" }, { 0, "connect", "bind" },
 	{ 0, "\"ephemeral\":true", "\"ephemeral\":false" }, { 0, ":20.0005", ":20.0105" }, { 0, ":20.0005", ":19.9905" },
 	{ 2, "time_wait", "close" }, { 3, "\"cause\":\"time_wait\"", "\"cause\":\"close\"" },
 	{ 3, "\"errno\":null", "\"errno\":\"ETIMEDOUT\"" }, { 3, ":23.0005", ":23.2005" },
 	{ 3, "\"held_ns\":3000000000", "\"held_ns\":1000000000" }, { 3, "\"exact\":true", "\"exact\":false" },
-	{ 3, "\"open_ns\":1000000000", "\"open_ns\":3000000000" }, { 3, "\"time_wait_ns\":1000000000", "\"time_wait_ns\":null" },
+	{ 3, "\"open_ns\":1000000000", "\"open_ns\":3000000000" },
+	{ 3, "\"time_wait_ns\":1000000000", "\"time_wait_ns\":null" },
 	{ 4, "\"generation\":2", "\"generation\":1" }, { 4, "\"generation\":2", "\"generation\":3" },
 	{ 4, "\"cookie\":\"7\"", "\"cookie\":\"8\"" }, { 4, "\"cookie\":\"7\"", "\"cookie\":\"0\"" },
 	{ 5, "ECONNRESET", "ECONNREFUSED" }, { 6, "ipv6", "ipv4" }, { 6, "\"port\":53", "\"port\":54" },

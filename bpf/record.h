@@ -369,10 +369,14 @@ static __always_inline void record_close(const struct sock *sk, __u64 cookie, __
 	record->head.port = port;
 	record->head.state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	record->head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
-	record->pid = BPF_CORE_READ(task, tgid);
+	record->pid = 0;
 	record->pad = 0;
 	__builtin_memset(record->comm, 0, sizeof(record->comm));
-	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), BPF_CORE_READ(task, group_leader, comm));
+	/* Our own walk of descriptors may be left with the last reference: then who closed it is not known. */
+	if ((__u32)BPF_CORE_READ(task, tgid) != tracer) {
+		record->pid = BPF_CORE_READ(task, tgid);
+		bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), BPF_CORE_READ(task, group_leader, comm));
+	}
 	submit(record);
 }
 

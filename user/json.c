@@ -140,7 +140,7 @@ int js_line(const struct js *value, struct buf *out)
 
 	if (r < 0)
 		return r;
-	r = json_dump_callback(value->value, append, out, JSON_COMPACT);
+	r = json_dump_callback(value->value, append, out, JSON_COMPACT | JSON_ENSURE_ASCII);
 	if (r == 0)
 		r = buf_addc(out, '\n');
 	if (r == 0)

@@ -32,7 +32,10 @@ struct js js_array(void);
 
 /* Members of an object; with key NULL, elements of an array. */
 
-/* text NULL is null. Bytes that are no UTF-8 become U+FFFD, since JSON has no other way to hold them. */
+/*
+ * text NULL is null. Bytes that are no UTF-8 become U+FFFD, since JSON has no other way to hold them; what is not
+ * ASCII goes out as \uXXXX, so that a line shown on a terminal does not disturb it.
+ */
 void js_str(struct js *to, const char *key, const char *text);
 void js_strn(struct js *to, const char *key, const char *text, size_t len);
 

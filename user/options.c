@@ -171,7 +171,7 @@ const struct option_row option_rows[] = {
 	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
-	{ "ports", 0, "FILE", "annotated ports of your own (TSV), over the shipped ones; may be repeated", FOR_ALL,
+	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated", FOR_ALL,
 	  set_ports },
 	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_ALL, set_ring_size },
 	{ "verbose", 'v', NULL, "say more on stderr", FOR_ALL, set_verbose },

@@ -8,7 +8,7 @@
 
 #include "user/line.h"
 
-enum column { AT_EVENT = 13, AT_PROTO = 23, AT_LOCAL = 28, AT_PID = 50, AT_COMM = 58, AT_DETAIL = 74 };
+enum column { AT_EVENT = 13, AT_PROTO = 23, AT_LOCAL = 27, AT_PID = 49, AT_COMM = 57, AT_DETAIL = 73 };
 
 static const char *const colours[WHAT_END] = {
 	[WHAT_ALLOCATE] = "\033[32m", [WHAT_LISTEN] = "\033[36m", [WHAT_TIME_WAIT] = "\033[33m",
@@ -115,7 +115,10 @@ static void put_detail(struct buf *out, const struct line *line)
 			buf_adds(out, " ephemeral");
 		break;
 	case WHAT_PRESENT:
-		buf_adds(out, line_state(line));
+		if (line->time_wait || !line->remote.family)
+			buf_adds(out, line_state(line));
+		else
+			buf_adds(out, "to");
 		put_remote(out, line);
 		break;
 	case WHAT_TIME_WAIT:
@@ -137,8 +140,9 @@ static void put_detail(struct buf *out, const struct line *line)
 	case WHAT_END:
 		break;
 	}
-	if (!line->exact)
-		buf_adds(out, " (approximate)");
+	/* "found" says that already. */
+	if (!line->exact && (line->what != WHAT_ALLOCATE || how_name(line->how)))
+		buf_adds(out, out->len && out->data[out->len - 1] != ' ' ? " (approximate)" : "(approximate)");
 }
 
 static void put_event(const struct sink_text *text, struct buf *out, size_t *start, const struct line *line)

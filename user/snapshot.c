@@ -186,7 +186,7 @@ static bool is_accepted(const struct map *listening, const struct event *row)
 
 	if (row->proto != IPPROTO_TCP || !row->bucket || row->flags & PW_F_LOCKED)
 		return false;
-	if (row->state == STATE_LISTEN || row->state == STATE_CLOSE)
+	if (row->state == STATE_LISTEN || row->state == STATE_CLOSE || row->state == STATE_SYN_SENT)
 		return false;
 	return listens_there(listening, row->bucket, &row->addr) || listens_there(listening, row->bucket, &any6) ||
 	       (row->addr.family == AF_INET && listens_there(listening, row->bucket, &any4));

@@ -123,8 +123,8 @@ static void bad_utf8_is_replaced(void **state)
 	js_str(&line, "b", "x\xc3\x28y\xe2\x82");
 	js_str(&line, "c", "Z\xc3\xbcrich");
 	js_strn(&line, "d", "Z\xc3\xbc", 2);
-	check(&line, "{\"a\":\"\xef\xbf\xbd\",\"b\":\"x\xef\xbf\xbd(y\xef\xbf\xbd\xef\xbf\xbd\","
-		     "\"c\":\"Z\xc3\xbcrich\",\"d\":\"Z\xef\xbf\xbd\"}\n");
+	check(&line, "{\"a\":\"\\uFFFD\",\"b\":\"x\\uFFFD(y\\uFFFD\\uFFFD\","
+		     "\"c\":\"Z\\u00FCrich\",\"d\":\"Z\\uFFFD\"}\n");
 }
 
 static void any_bytes_give_one_line_that_jansson_reads(void **state)

@@ -77,7 +77,8 @@ struct pw_sock {
 	__u8 family;		/* AF_INET, AF_INET6 */
 	__u8 how;		/* enum pw_how */
 	__u8 error;		/* sk_err that lies in the socket, nobody having read it */
-	__u8 pad[2];
+	__u8 by_connect;	/* rows: connect() made the bind bucket, so it chose the number */
+	__u8 pad;
 	__u8 addr[16];		/* local; IPv4 in the first four bytes */
 	__u8 remote[16];
 	char comm[PW_COMM];	/* of the thread group's leader */

@@ -39,6 +39,15 @@ struct ns_common___ref {
 	} __ns_ref;
 };
 
+/* Linux 5.18 to 6.0 alone: "tcp: allocate tcp_death_row outside of struct netns_ipv4", and back again in 6.1. */
+struct inet_timewait_death_row___pointed {
+	struct inet_hashinfo *hashinfo;
+};
+
+struct netns_ipv4___pointer {
+	struct inet_timewait_death_row___pointed *tcp_death_row;
+};
+
 /* Until Linux 6.5; then "inet: move inet->defer_connect to inet->inet_flags" (6.6), bit INET_FLAGS_DEFER_CONNECT. */
 struct inet_sock___bit {
 	__u8 defer_connect: 1;

@@ -59,6 +59,7 @@ struct {
 struct armed {
 	__u64 sk;			/* UDP socket in connect(), whose port is not there yet */
 	__u64 cookie;
+	__u64 time;			/* ns, CLOCK_BOOTTIME */
 	__u32 tid;
 	__u16 remote_port;
 	__u8 family;

@@ -37,7 +37,11 @@ static __always_inline int on_post_bind(struct bpf_sock *ctx)
 		return 1;
 	look_at(&look, plain_sock(ctx), ctx->protocol, PW_HOW_BIND);
 	take_asked(&look);
-	observe(ctx, &look);
+	if (wanted_owner(current_task()))
+		observe(ctx, &look);
+	else if (wanted_socket(look.sk, look.proto, look.port))
+		/* Of nobody's interest, and so that no later hook takes it for new. */
+		note_said(bpf_get_socket_cookie(ctx), look.port);
 	return 1;
 }
 
@@ -91,6 +95,7 @@ static __always_inline void arm(const struct look *look)
 		return;
 	slot->sk = (__u64)look->sk;
 	slot->cookie = look->cookie;
+	slot->time = bpf_ktime_get_boot_ns();
 	slot->remote_port = look->remote_port;
 	slot->family = look->family;
 	__builtin_memcpy(slot->remote, look->remote, 16);
@@ -108,12 +113,17 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 	look_at(&look, sk, ctx->protocol, PW_HOW_CONNECT);
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
+	before = read_cookie(sk);
 	if (look.port) {
-		look.flags |= PW_F_UPDATE;
+		look.cookie = before;
+		if (already_said(before, look.port) || by_owner())
+			look.flags |= PW_F_UPDATE;
+		else
+			look.flags |= PW_F_LATE;
+		look.stranger = true;
 		observe(ctx, &look);
 		return 1;
 	}
-	before = read_cookie(sk);
 	if (before)
 		record_free(sk, before, 0, BPF_CORE_READ(sk, __sk_common.skc_state), PW_F_LATE);
 	if (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task()))
@@ -143,9 +153,10 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 	struct sock *sk = plain_sock(ctx->sk);
 	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
 
-	if (already_said(read_cookie(sk), port))
+	if (already_said(read_cookie(sk), port) || !wanted_owner(current_task()))
 		return 1;
 	look_at(&look, sk, ctx->protocol, PW_HOW_SEND);
+	doubt(&look);
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
 	observe(ctx, &look);
@@ -180,6 +191,7 @@ int sockops(struct bpf_sock_ops *ctx)
 		return 1;
 	look_at(&look, plain_sock(sk), IPPROTO_TCP,
 		op == BPF_SOCK_OPS_TCP_LISTEN_CB ? PW_HOW_LISTEN : PW_HOW_CONNECT);
+	doubt(&look);
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB && is_deferred(look.sk))
 		look.flags |= PW_F_LATE;
 	observe(ctx, &look);
@@ -187,6 +199,15 @@ int sockops(struct bpf_sock_ops *ctx)
 }
 
 /* ---- the last descriptor is gone ---- */
+
+/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
+static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
+}
 
 static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
 {
@@ -214,8 +235,10 @@ int sock_release(struct bpf_sock *ctx)
 	look_at(&look, sk, proto, PW_HOW_NONE);
 	if (look.port && !already_said(look.cookie, look.port) && late_port(sk, proto) && !by_owner()) {
 		look.flags |= PW_F_LATE;
-		look.stranger = true;
-		observe(ctx, &look);
+		look.stranger = !is_armed(sk, look.cookie);
+		/* The outer socket of MPTCP has a cookie of its own, which is not this one's. */
+		if (look.cookie || ctx->protocol != IPPROTO_MPTCP)
+			observe(ctx, &look);
 	}
 	if (look.cookie)
 		record_close(sk, look.cookie, proto, look.port);

@@ -10,6 +10,13 @@
 #include <bpf/bpf_tracing.h>
 #include "bpf/record.h"
 
+/* __inet_hash_connect() makes its buckets with fastreuse -1, bind() and listen() with 0 or 1. */
+static __always_inline void fill_bucket(struct pw_sock *row, const struct inet_bind_bucket *bucket)
+{
+	row->bucket = (__u64)bucket;
+	row->by_connect = BPF_CORE_READ(bucket, fastreuse) == -1;
+}
+
 /* False where the filters pass the socket by. */
 static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 {
@@ -23,7 +30,7 @@ static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 		look->flags |= PW_F_KERNEL;
 	fill_socket(row, look);
 	if (look->proto == IPPROTO_TCP)
-		row->bucket = read_bucket(look->sk);
+		fill_bucket(row, (struct inet_bind_bucket *)read_bucket(look->sk));
 	return true;
 }
 
@@ -56,7 +63,8 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 	if (!wanted_owner(task) || !fill_row(&row, &look))
 		return 0;
 	row.head.cookie = read_cookie(sk);
-	if (!row.head.cookie && socket->sk)
+	/* The outer socket of MPTCP has a cookie of its own; its subflow gets one from iter_tcp. */
+	if (!row.head.cookie && socket->sk == sk)
 		row.head.cookie = bpf_get_socket_cookie(socket->sk);
 	fill_owner(&row, task);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
@@ -71,7 +79,7 @@ static __always_inline void fill_time_wait(struct pw_sock *row, const struct ine
 	row->head.state = TCP_TIME_WAIT;
 	row->head.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN;
 	row->sk = (__u64)tw;
-	row->bucket = (__u64)BPF_CORE_READ(tw, tw_tb);
+	fill_bucket(row, BPF_CORE_READ(tw, tw_tb));
 	row->netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);
 	row->proto = IPPROTO_TCP;
 	row->family = family;
@@ -93,11 +101,17 @@ int iter_tcp(struct bpf_iter__tcp *ctx)
 	struct look look = {};
 	__u8 state;
 
-	if (!common || by_owner())
+	if (!common)
 		return 0;
 	state = common->skc_state;
 	if (state == TCP_NEW_SYN_RECV)
 		return 0;
+	if (by_owner()) {
+		/* Nothing here has an owner; but what is behind an MPTCP socket needs its cookie to be told at all. */
+		if (state != TCP_TIME_WAIT && is_mptcp_subflow((struct sock *)common, IPPROTO_TCP))
+			bpf_get_socket_cookie(common);
+		return 0;
+	}
 	if (state == TCP_TIME_WAIT) {
 		row.head.kind = PW_SOCK;
 		row.head.size = sizeof(row);
@@ -165,6 +179,8 @@ int look_again(void *ctx)
 	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++) {
 		looks[i].held = still_held(&looks[i]);
 		looks[i].netns_gone = !looks[i].held && netns_gone(&looks[i]);
+		if (!looks[i].held && !looks[i].tw)
+			forget_said(looks[i].cookie);
 	}
 	return 0;
 }

@@ -60,6 +60,9 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 
 /* ---- route look-ups, for the datagram socket that this task is connecting ---- */
 
+/* The look-up of a connect() comes at once; a later one is of another call, in which the port is only found. */
+#define ROUTE_NS 1000000
+
 static __always_inline int on_route(void *ctx)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -71,6 +74,11 @@ static __always_inline int on_route(void *ctx)
 	if (!slot || slot->tid != tid || !tid)
 		return 0;
 	sk = (struct sock *)slot->sk;
+	/* An arm that nothing answered, of a connect() that failed early: the memory may be another socket's by now. */
+	if (read_cookie(sk) != slot->cookie) {
+		slot->tid = 0;
+		return 0;
+	}
 	look_at(&look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
 	if (!look.port)
 		return 0;
@@ -79,6 +87,8 @@ static __always_inline int on_route(void *ctx)
 	look.family = slot->family;
 	__builtin_memcpy(look.remote, slot->remote, 16);
 	look.cookie = slot->cookie;
+	if (bpf_ktime_get_boot_ns() - slot->time > ROUTE_NS)
+		look.flags |= PW_F_LATE;
 	if (admit(&look, current_task()))
 		record_sock(&look, !(look.flags & PW_F_KERNEL));
 	return 0;

@@ -86,7 +86,9 @@ static __always_inline int read_net_count(const struct net *net)
 
 	if (bpf_core_field_exists(count->count))
 		return BPF_CORE_READ(count, count.refs.counter);
-	return BPF_CORE_READ(ref, __ns_ref.refs.counter);
+	if (bpf_core_field_exists(ref->__ns_ref))
+		return BPF_CORE_READ(ref, __ns_ref.refs.counter);
+	return 1;
 }
 
 static __always_inline bool is_kernel_thread(struct task_struct *task)
@@ -137,6 +139,15 @@ static __always_inline bool descends_from(struct task_struct *task, __u32 ancest
 	return false;
 }
 
+static __always_inline struct inet_hashinfo *established_table(const struct net *net)
+{
+	const struct netns_ipv4___pointer *ipv4 = (const void *)net + bpf_core_field_offset(struct net, ipv4);
+
+	if (bpf_core_field_exists(net->ipv4.tcp_death_row.hashinfo))
+		return BPF_CORE_READ(net, ipv4.tcp_death_row.hashinfo);
+	return BPF_CORE_READ(ipv4, tcp_death_row, hashinfo);
+}
+
 #define CHAIN_DEPTH 64
 
 /*
@@ -147,7 +158,7 @@ static __always_inline bool descends_from(struct task_struct *task, __u32 ancest
  */
 static __always_inline struct inet_timewait_sock *find_time_wait(const struct sock *sk, __u64 cookie)
 {
-	struct inet_hashinfo *table = BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.tcp_death_row.hashinfo);
+	struct inet_hashinfo *table = established_table(BPF_CORE_READ(sk, __sk_common.skc_net.net));
 	unsigned int slot = BPF_CORE_READ(sk, __sk_common.skc_hash) & BPF_CORE_READ(table, ehash_mask);
 	struct inet_ehash_bucket *chain = BPF_CORE_READ(table, ehash);
 	__u64 node = 0;

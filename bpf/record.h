@@ -32,8 +32,9 @@ static __always_inline void count_lost(__u32 reason)
 {
 	__u64 *count = bpf_map_lookup_elem(&lost, &reason);
 
+	/* Programs in process context are preempted and interrupted by others that count too. */
 	if (count)
-		(*count)++;
+		__sync_fetch_and_add(count, 1);
 }
 
 /* The one reserve of the kernel side. Its time is read first: a record is never older than it says. */
@@ -219,6 +220,15 @@ static __always_inline bool already_said(__u64 cookie, __u16 port)
 	return note && cookie && *note == (cookie << 16 | port);
 }
 
+static __always_inline void forget_said(__u64 cookie)
+{
+	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	if (note && *note >> 16 == (cookie & 0xffffffffffffULL))
+		*note = 0;
+}
+
 static __always_inline void note_said(__u64 cookie, __u16 port)
 {
 	__u32 slot = slot_of(cookie, SAID_SLOTS);
@@ -238,7 +248,8 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 		record_process(task, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
 			       BPF_CORE_READ(task, self_exec_id));
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
-	note_said(look->cookie, look->port);
+	if (!(look->flags & PW_F_UPDATE))
+		note_said(look->cookie, look->port);
 	record = reserve(PW_SOCK, sizeof(*record));
 	if (!record)
 		return false;
@@ -287,12 +298,32 @@ static __always_inline void look_at(struct look *look, struct sock *sk, __u16 pr
 		struct task_struct *task_ = current_task();                                       \
 		bool said_ = false;                                                               \
 		if ((look)->port && admit((look), task_)) {                                       \
-			(look)->cookie = bpf_get_socket_cookie(ctx);                              \
+			if (!(look)->cookie)                                                      \
+				(look)->cookie = bpf_get_socket_cookie(ctx);                      \
 			said_ = record_sock((look), !((look)->flags & PW_F_KERNEL) && !(look)->stranger && \
 						     !is_kernel_thread(task_));                   \
 		}                                                                                 \
 		said_;                                                                            \
 	})
+
+/*
+ * A hook that comes after a socket may have got its port elsewhere: what was
+ * said of is not begun again, and what was asked for by number was taken by
+ * bind(), at a time and by a process that are not known.
+ */
+static __always_inline void doubt(struct look *look)
+{
+	look->cookie = read_cookie(look->sk);
+	if (already_said(look->cookie, look->port)) {
+		look->flags |= PW_F_UPDATE;
+	} else if (look->flags & PW_F_LOCKED && by_owner()) {
+		look->flags |= PW_F_UPDATE;
+		note_said(look->cookie, look->port);
+	} else if (look->flags & PW_F_LOCKED) {
+		look->flags |= PW_F_LATE;
+		look->stranger = true;
+	}
+}
 
 /* ---- notes for the length of a system call ---- */
 
@@ -333,6 +364,8 @@ static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u
 {
 	struct pw_free *record = reserve(PW_FREE, sizeof(*record));
 
+	if (!(flags & PW_F_HELD))
+		forget_said(cookie);
 	if (!record)
 		return;
 	record->head.cookie = cookie;
@@ -348,6 +381,8 @@ static __always_inline void record_tw(__u16 kind, const struct inet_timewait_soc
 {
 	struct pw_tw *record = reserve(kind, sizeof(*record));
 
+	if (kind == PW_TW_START && !(flags & PW_F_HELD))
+		forget_said(cookie);
 	if (!record)
 		return;
 	record->head.cookie = cookie;

@@ -36,6 +36,14 @@ static void print_options(unsigned int bit)
 	}
 }
 
+static int finish_stdout(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return STATUS_DONE;
+	log_error("stdout: %s", strerror(errno));
+	return STATUS_FAILED;
+}
+
 static int print_help(const struct command *command)
 {
 	printf("usage: portwake [COMMAND] [OPTION...] [-- PROGRAM ARG...]\n\n"
@@ -46,7 +54,7 @@ static int print_help(const struct command *command)
 	printf("\nOptions of %s:\n\n", command->name);
 	print_options(command->bit);
 	printf("\nExit status: 0 done; 1 failed; 2 usage; 3 cannot trace here; that of PROGRAM, if there is one.\n");
-	return fflush(stdout) ? STATUS_FAILED : STATUS_DONE;
+	return finish_stdout();
 }
 
 static const struct command *find_command(const char *name)
@@ -65,7 +73,7 @@ int cli(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "--version")) {
 		printf("portwake " PORTWAKE_VERSION "\n");
-		return STATUS_DONE;
+		return finish_stdout();
 	}
 	if (argc > 1 && argv[1][0] != '-') {
 		command = find_command(argv[1]);

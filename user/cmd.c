@@ -93,9 +93,13 @@ int tracing_report(const struct options *options, const struct run_result *resul
 			  r == -EPIPE ? ": its reader is gone" : r == -ENOSPC ? ": free some space there" : "");
 		return STATUS_FAILED;
 	}
+	if (r && result->rungs[0]) {
+		log_error("tracing ended: %s", result->why[0] ? result->why : strerror(-r));
+		return STATUS_FAILED;
+	}
 	if (r) {
-		log_error("cannot trace here: %s", result->why);
-		return result->rungs[0] ? STATUS_FAILED : STATUS_CANNOT;
+		log_error("cannot trace here: %s", result->why[0] ? result->why : strerror(-r));
+		return STATUS_CANNOT;
 	}
 	log_note("%" PRIu64 " events in %.1f s, %" PRIu64 " lost; hooks: %s", result->events,
 		 (double)result->elapsed_ns / 1e9, result->lost, result->rungs);

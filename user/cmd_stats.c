@@ -3,11 +3,15 @@
 #include "user/cmd.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "user/json.h"
 #include "user/line.h"
 #include "user/log.h"
+#include "user/output.h"
 #include "user/sink_text.h"
 #include "user/stats.h"
 
@@ -210,12 +214,25 @@ static void text_head(enum stats_by by, struct buf *out)
 
 /* ---- the command ---- */
 
+/* Waits for a slow reader, until a signal says not to: -EINTR. */
 static int write_all(const struct buf *out)
 {
-	for (size_t at = 0; at < out->len;) {
-		ssize_t done = write(STDOUT_FILENO, out->data + at, out->len - at);
+	struct stat st;
+	bool regular = !fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode);
+	_cleanup_close_ int own = regular ? -1 : output_reopen(STDOUT_FILENO);
+	struct pollfd fd = { .fd = own >= 0 ? own : STDOUT_FILENO, .events = POLLOUT };
 
-		if (done < 0 && errno != EINTR)
+	for (size_t at = 0; at < out->len;) {
+		size_t rest = out->len - at;
+		ssize_t done;
+
+		if (!regular && !poll(&fd, 1, 100)) {
+			if (run_interrupted())
+				return -EINTR;
+			continue;
+		}
+		done = write(fd.fd, out->data + at, regular || own >= 0 || rest < PIPE_BUF ? rest : PIPE_BUF);
+		if (done < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
 		at += done > 0 ? (size_t)done : 0;
 	}

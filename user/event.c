@@ -48,6 +48,7 @@ static int decode_sock(const struct pw_sock *wire, struct event *out)
 	out->sk = wire->sk;
 	out->bucket = wire->bucket;
 	out->error = wire->error;
+	out->by_connect = wire->by_connect;
 	take_addr(&out->addr, wire->family, wire->addr);
 	if (wire->remote_port) {
 		out->remote_port = wire->remote_port;

@@ -6,6 +6,7 @@
 #ifndef PORTWAKE_USER_EVENT_H
 #define PORTWAKE_USER_EVENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,7 @@ struct event {
 	uint32_t netns;
 	uint64_t sk;
 	uint64_t bucket;
+	bool by_connect;	/* rows: the number was chosen by connect() */
 	struct event_addr addr;
 	struct event_addr remote;	/* family 0: none */
 

@@ -266,7 +266,8 @@ static int link_lifetime(struct tracker *t, struct socket_entry *entry, struct l
 static void learn(struct lifetime *lifetime, const struct event *e)
 {
 	lifetime->addr = e->addr;
-	if (e->remote.family) {
+	/* Of a datagram socket the first, until it connects: a send names another with each datagram. */
+	if (e->remote.family && (!lifetime->remote.family || e->proto == IPPROTO_TCP || e->flags & PW_F_UPDATE)) {
 		lifetime->remote = e->remote;
 		lifetime->remote_port = e->remote_port;
 	}
@@ -410,6 +411,8 @@ static int feed_sock(struct tracker *t, const struct event *e)
 	}
 	if (!lifetime)
 		return e->flags & PW_F_UPDATE ? 0 : begin(t, e);
+	if (!lifetime->sk)
+		lifetime->sk = e->sk;
 	if (!(e->flags & PW_F_ROW))
 		learn(lifetime, e);
 	if (!lifetime->owner && !(e->flags & PW_F_UPDATE) && e->process.pid && (e->flags & PW_F_ROW))

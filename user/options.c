@@ -7,6 +7,7 @@
 
 #include "user/log.h"
 #include "user/netns.h"
+#include "user/probe.h"
 
 static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
 
@@ -130,7 +131,7 @@ static int set_ring_size(struct options *o, const char *value, char *why, size_t
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), bytes;
 
-	if (num_size(value, page, 1u << 30, &bytes) || bytes & (bytes - 1))
+	if (num_size(value, page, PROBE_RING_MAX, &bytes) || bytes & (bytes - 1))
 		return refuse(why, size, "'%s' is not a power of two from %llu to 1G; as in 64K or 8M", value,
 			      (unsigned long long)page);
 	o->ring_size = (uint32_t)bytes;

@@ -2,6 +2,7 @@
 /* Changes to lines to a descriptor. */
 #include "user/output.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,9 @@ struct output {
 	struct line *lines;		/* a ring of `size` */
 	size_t size, first, count;
 	bool regular;			/* a file: never blocks, and poll() says nothing of it */
+	int own;			/* output_reopen()'s, or -1: the one borrowed, asked before each write */
+	struct line ready;		/* WHAT_READY that found no room: it is not lost, only late; what 0 is WHAT_READY */
+	bool ready_waits;
 	struct line gap;		/* being gathered; lost 0: none */
 	uint64_t lost;
 };
@@ -126,14 +130,22 @@ static void settle_gap(struct output *o)
 		return;
 	push(o, &o->gap);
 	o->gap.lost = 0;
+	if (o->ready_waits)
+		push(o, &o->ready);
+	o->ready_waits = false;
 }
 
 static void add_line(struct output *o, const struct line *line)
 {
 	settle_gap(o);
-	if (o->gap.lost || (o->count == o->size && grow(o)))
-		note_lost(o, line);
-	else
+	if (o->gap.lost || (o->count == o->size && grow(o))) {
+		if (line->what == WHAT_READY)
+			o->ready_waits = true;
+		else
+			note_lost(o, line);
+		if (line->what == WHAT_READY)
+			o->ready = *line;
+	} else
 		push(o, line);
 }
 
@@ -163,21 +175,34 @@ static void fill_text(struct output *o)
 
 /* ---- writing ---- */
 
+int output_reopen(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static int fd_of(const struct output *o)
+{
+	return o->own >= 0 ? o->own : o->options.fd;
+}
+
 static bool writable(const struct output *o, int timeout_ms)
 {
-	struct pollfd fd = { .fd = o->options.fd, .events = POLLOUT };
+	struct pollfd fd = { .fd = fd_of(o), .events = POLLOUT };
 
 	return o->regular || poll(&fd, 1, timeout_ms) > 0;
 }
 
-/* One write; 0 or -errno. */
+/* One write; 0, -EAGAIN or another -errno. */
 static int write_some(struct output *o)
 {
-	size_t size = o->regular || o->text.len < WRITE_PIPE ? o->text.len : WRITE_PIPE;
-	ssize_t done = write(o->options.fd, o->text.data, size);
+	bool whole = o->regular || o->own >= 0 || o->text.len < WRITE_PIPE;
+	ssize_t done = write(fd_of(o), o->text.data, whole ? o->text.len : WRITE_PIPE);
 
 	if (done < 0)
-		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+		return errno == EINTR ? 0 : -errno;
 	buf_consume(&o->text, (size_t)done);
 	return 0;
 }
@@ -240,7 +265,9 @@ int output_new(const struct output_options *options, struct output **out)
 	o->options = *options;
 	o->text = BUF_INIT(TEXT_HARD);
 	o->regular = !fstat(options->fd, &st) && S_ISREG(st.st_mode);
+	o->own = o->regular ? -1 : output_reopen(options->fd);
 	if (grow(o)) {
+		close_fd(&o->own);
 		pw_free(o);
 		return -ENOMEM;
 	}
@@ -256,6 +283,7 @@ void output_free(struct output **output)
 		return;
 	for (size_t i = 0; i < o->count; i++)
 		identity_put(o->options.identity, o->lines[(o->first + i) % o->size].owner);
+	close_fd(&o->own);
 	buf_done(&o->text);
 	pw_free(o->lines);
 	pw_free(o);

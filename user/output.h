@@ -48,6 +48,13 @@ struct line {
 	char holder_comm[PW_COMM];
 };
 
+/*
+ * A description of our own of what fd refers to, that does not block and whose
+ * flags nobody else shares; -1 where there is none to be had (a socket). A
+ * terminal or a pipe may then be written to at any time.
+ */
+int output_reopen(int fd);
+
 /* Appends the line's text and newline to out, which sticks to its own error. */
 typedef void (*line_format_fn)(void *arg, const struct line *line, struct buf *out);
 

@@ -24,6 +24,12 @@ struct probe_options {
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
 };
 
+/* Do these filters go by the owner? Then a row without one cannot pass. */
+static inline bool probe_by_owner(const struct pw_settings *s)
+{
+	return s->pid_count || s->comm[0] || s->cgroup || s->descendants;
+}
+
 /* Totals since the start; they only grow. */
 struct probe_loss {
 	uint64_t ring;			/* records that found the ring full */

@@ -24,6 +24,10 @@
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define CONSUME_BATCHES 32
+#define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
+#define SETTLE_NS 2000000
+#define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
+#define REST_FACTOR 5			/* after a snapshot, none for so many times its own length */
 #define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
 #define TW_LENGTH_NS 58000000000ULL	/* TCP_TIMEWAIT_LEN, less what a timer may be early */
 
@@ -49,13 +53,44 @@ struct run {
 	uint64_t no_memory, no_memory_told;
 	uint64_t clean_at;		/* when the counters last stood still */
 	struct gap gap;			/* being gathered; lost 0: none */
+	sigset_t inherited;		/* the mask that the command gets back */
 	pid_t command;
 	int command_gate;		/* the command begins when this pipe closes */
+	uint64_t snapshot_ns;		/* how long the last snapshot took, */
+	uint64_t gap_closed;		/* and when the one after the last gap was done */
+	size_t unflushed;		/* changes since the sink was flushed */
+	int broken;			/* what flushing in between returned; 0: nothing */
 	bool stop;
 	bool blocked;			/* the sink waits for its descriptor */
 };
 
 /* ---- tracker's way out ---- */
+
+static int watch(struct run *run, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	return epoll_ctl(run->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Waits for the sink's descriptor only while that has something to take. */
+static int flush(struct run *run)
+{
+	const struct sink *sink = &run->options->sink;
+	int r = sink->ops->flush ? sink->ops->flush(sink->arg) : 0;
+	int fd = sink->ops->fd ? sink->ops->fd(sink->arg) : -1;
+	bool blocked = r == -EAGAIN && fd >= 0;
+
+	run->unflushed = 0;
+	if (blocked != run->blocked) {
+		run->blocked = blocked;
+		if (blocked)
+			watch(run, fd, EPOLLOUT);
+		else
+			epoll_ctl(run->epoll, EPOLL_CTL_DEL, fd, NULL);
+	}
+	return r == -EAGAIN ? 0 : r;
+}
 
 static void on_change(void *arg, const struct change *change)
 {
@@ -63,6 +98,9 @@ static void on_change(void *arg, const struct change *change)
 
 	run->result->events++;
 	run->options->sink.ops->change(run->options->sink.arg, change, run->offset);
+	/* A burst must not look like a slow reader. */
+	if (++run->unflushed >= FLUSH_CHANGES && !run->broken)
+		run->broken = flush(run);
 }
 
 static struct process *on_owner(void *arg, const struct event *event)
@@ -122,8 +160,10 @@ static int consume(struct run *run)
 {
 	int r = -EAGAIN;
 
-	for (int i = 0; i < CONSUME_BATCHES && r == -EAGAIN; i++)
+	for (int i = 0; i < CONSUME_BATCHES && r == -EAGAIN && !run->broken; i++)
 		r = probe_consume(run->probe);
+	if (run->broken)
+		return run->broken;
 	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
@@ -133,7 +173,7 @@ typedef bool (*choose_fn)(const struct lifetime *lifetime);
 
 static bool choose_all(const struct lifetime *lifetime)
 {
-	return lifetime->holds & HOLD_TW ? lifetime->tw != 0 : lifetime->sk != 0;
+	return (lifetime->holds & HOLD_TW && lifetime->tw) || (lifetime->holds & HOLD_SOCK && lifetime->sk);
 }
 
 /* A TIME_WAIT that does not expire (reset, purged), a kernel socket's end, a datagram socket that only disconnects. */
@@ -152,18 +192,33 @@ struct asked {
 	enum hold hold;
 };
 
-static void ask(struct run *run, choose_fn choose, struct pw_look *looks, struct asked *asked, size_t *count)
+static void ask_one(const struct lifetime *l, enum hold hold, struct pw_look *look, struct asked *asked)
 {
-	for (struct lifetime *l = tracker_first(run->tracker); l; l = l->all_next) {
-		bool tw = l->holds & HOLD_TW;
+	*asked = (struct asked){ l->cookie, l->generation, hold };
+	*look = (struct pw_look){
+		.sk = hold == HOLD_TW ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto,
+		.tw = hold == HOLD_TW,
+	};
+}
 
+/* Both holds of a lifetime that has two. */
+static size_t ask(struct run *run, choose_fn choose, struct pw_look *looks, struct asked *asked)
+{
+	size_t count = 0;
+
+	for (struct lifetime *l = tracker_first(run->tracker); l; l = l->all_next) {
 		if (!choose(l))
 			continue;
-		asked[*count] = (struct asked){ l->cookie, l->generation, tw ? HOLD_TW : HOLD_SOCK };
-		looks[(*count)++] = (struct pw_look){
-			.sk = tw ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto, .tw = tw,
-		};
+		if (l->holds & HOLD_TW && l->tw) {
+			ask_one(l, HOLD_TW, &looks[count], &asked[count]);
+			count++;
+		}
+		if (l->holds & HOLD_SOCK && l->sk) {
+			ask_one(l, HOLD_SOCK, &looks[count], &asked[count]);
+			count++;
+		}
 	}
+	return count;
 }
 
 static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool after_loss, uint64_t now)
@@ -198,20 +253,33 @@ static void settle_looks(struct run *run, const struct pw_look *looks, const str
 	}
 }
 
+static bool any_gone(struct run *run, const struct pw_look *looks, const struct asked *asked, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!looks[i].held && tracker_find(run->tracker, asked[i].cookie, asked[i].generation))
+			return true;
+	return false;
+}
+
 /* Asks the kernel; then takes in what it said meanwhile; what still seems held is settled by the answers. */
 static int look(struct run *run, choose_fn choose, bool after_loss)
 {
-	size_t room = tracker_count(run->tracker), count = 0;
-	_cleanup_free_ struct pw_look *looks = calloc(room + 1, sizeof(*looks));
-	_cleanup_free_ struct asked *asked = calloc(room + 1, sizeof(*asked));
+	size_t room = 2 * tracker_count(run->tracker) + 1, count;
+	_cleanup_free_ struct pw_look *looks = calloc(room, sizeof(*looks));
+	_cleanup_free_ struct asked *asked = calloc(room, sizeof(*asked));
 	int r;
 
 	if (!looks || !asked)
 		return -ENOMEM;
-	ask(run, choose, looks, asked, &count);
+	count = ask(run, choose, looks, asked);
 	r = count ? probe_look(run->probe, looks, count) : 0;
 	if (!r && count)
 		r = consume(run);
+	/* What ended just then may wait behind a record that another CPU is still writing. */
+	if (!r && any_gone(run, looks, asked, count)) {
+		nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NS }, NULL);
+		r = consume(run);
+	}
 	if (!r)
 		settle_looks(run, looks, asked, count, after_loss);
 	return r;
@@ -230,17 +298,34 @@ static int compare_early(const void *left, const void *right)
  * Did the live stream tell of this row's port before the row? A send tells of
  * any unconnected socket, old ones too: then the row is the better witness.
  */
-static bool told_before(const struct event *const *sorted, size_t count, const struct event *row)
+static const struct event *const *first_early(const struct event *const *sorted, size_t count,
+					      const struct event *row)
 {
 	const struct event *const *found = bsearch(&row, sorted, count, sizeof(*sorted), compare_early);
 
-	if (!found)
-		return false;
-	while (found > sorted && found[-1]->cookie == row->cookie)
+	while (found && found > sorted && found[-1]->cookie == row->cookie)
 		found--;
-	for (; found < sorted + count && (*found)->cookie == row->cookie; found++)
+	return found;
+}
+
+static bool told_before(const struct event *const *sorted, size_t count, const struct event *row)
+{
+	const struct event *const *found = first_early(sorted, count, row);
+
+	for (; found && found < sorted + count && (*found)->cookie == row->cookie; found++)
 		if ((*found)->kind == PW_SOCK && (*found)->port == row->port && (*found)->how != PW_HOW_SEND &&
 		    !((*found)->flags & (PW_F_UPDATE | PW_F_LATE)) && (*found)->time < row->time)
+			return true;
+	return false;
+}
+
+/* Did it end while the snapshot was read? Then the live stream tells the rest. */
+static bool ends_early(const struct event *const *sorted, size_t count, const struct event *row)
+{
+	const struct event *const *found = first_early(sorted, count, row);
+
+	for (; found && found < sorted + count && (*found)->cookie == row->cookie; found++)
+		if ((*found)->kind != PW_SOCK && (*found)->time > row->time)
 			return true;
 	return false;
 }
@@ -254,6 +339,20 @@ static int still_there(struct run *run, const struct snapshot *s, struct pw_look
 			.proto = s->rows[i].proto, .tw = s->rows[i].state == STATE_TIME_WAIT,
 		};
 	return probe_look(run->probe, looks, s->count);
+}
+
+static bool is_news(struct run *run, const struct event *row, bool held, const struct event *const *sorted,
+		    size_t count)
+{
+	bool known = tracker_knows(run->tracker, row->cookie);
+	bool by_owner = probe_by_owner(&run->filter.settings);
+
+	/* Accepted, perhaps: it may be shown as there at the start, and is never an allocation. */
+	if (!known && snapshot_doubtful(row) && (run->ready_at || by_owner))
+		return false;
+	if (!known && !held && row->sk && !ends_early(sorted, count, row))
+		return false;
+	return !told_before(sorted, count, row);
 }
 
 static int merge(struct run *run, const struct snapshot *s, const struct early *early)
@@ -272,29 +371,35 @@ static int merge(struct run *run, const struct snapshot *s, const struct early *
 	if (r)
 		return r;
 	for (size_t i = 0; i < s->count; i++)
-		if ((looks[i].held || !s->rows[i].sk || tracker_knows(run->tracker, s->rows[i].cookie)) &&
-		    !told_before(sorted, early->count, &s->rows[i]))
+		if (is_news(run, &s->rows[i], looks[i].held, sorted, early->count))
 			feed(run, &s->rows[i]);
 	for (size_t i = 0; i < early->count; i++)
 		feed(run, &early->events[i]);
 	return 0;
 }
 
+static int pump(void *arg)
+{
+	return consume(arg);
+}
+
 static int take_snapshot(struct run *run)
 {
+	uint64_t began = now_boottime();
 	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
 	struct early early = { 0 };
 	int r;
 
 	run->early = &early;
-	r = snapshot_take(&snapshot, run->probe, &run->filter);
+	r = snapshot_take(&snapshot, run->probe, &run->filter, pump, run);
 	if (!r)
 		r = consume(run);
 	run->early = NULL;
 	if (!r)
 		r = early.error ? early.error : merge(run, &snapshot, &early);
 	pw_free(early.events);
-	return r;
+	run->snapshot_ns = now_boottime() - began;
+	return r ? r : run->broken;
 }
 
 /* ---- loss ---- */
@@ -352,10 +457,15 @@ static int watch_losses(struct run *run, bool ending)
 {
 	uint64_t now = now_boottime();
 	bool rising = losses_rise(run, now);
+	int r;
 
-	if (!run->gap.lost || (rising && !ending && now - run->gap.since < GAP_MAX_NS))
+	if (!run->gap.lost)
 		return 0;
-	return close_gap(run, now);
+	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))
+		return 0;
+	r = close_gap(run, now);
+	run->gap_closed = now_boottime();
+	return r;
 }
 
 /* ---- the command ---- */
@@ -371,10 +481,7 @@ static int start_command(struct run *run)
 	if (run->command < 0)
 		return -errno;
 	if (!run->command) {
-		sigset_t none;
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
+		sigprocmask(SIG_SETMASK, &run->inherited, NULL);
 		signal(SIGPIPE, SIG_DFL);
 		close(gate[1]);
 		if (read(gate[0], &go, 1) != 1)
@@ -452,31 +559,6 @@ static int on_tick(struct run *run)
 	return r;
 }
 
-static int watch(struct run *run, int fd, uint32_t events)
-{
-	struct epoll_event event = { .events = events, .data.fd = fd };
-
-	return epoll_ctl(run->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-/* Waits for the sink's descriptor only while that has something to take. */
-static int flush(struct run *run)
-{
-	const struct sink *sink = &run->options->sink;
-	int r = sink->ops->flush ? sink->ops->flush(sink->arg) : 0;
-	int fd = sink->ops->fd ? sink->ops->fd(sink->arg) : -1;
-	bool blocked = r == -EAGAIN && fd >= 0;
-
-	if (blocked != run->blocked) {
-		run->blocked = blocked;
-		if (blocked)
-			watch(run, fd, EPOLLOUT);
-		else
-			epoll_ctl(run->epoll, EPOLL_CTL_DEL, fd, NULL);
-	}
-	return r == -EAGAIN ? 0 : r;
-}
-
 static int turn(struct run *run)
 {
 	struct epoll_event events[8];
@@ -533,8 +615,10 @@ static int open_descriptors(struct run *run)
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &mask, NULL);
+	sigprocmask(SIG_BLOCK, &mask, &run->inherited);
 	signal(SIGPIPE, SIG_IGN);
+	/* Inherited as ignored, it would never tell that the command has ended. */
+	signal(SIGCHLD, SIG_DFL);
 	run->epoll = epoll_create1(EPOLL_CLOEXEC);
 	run->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	run->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -599,10 +683,23 @@ static int begin(struct run *run)
 	return flush(run);
 }
 
+/* We end first: the command is told to, then made to, as timeout(1) does. */
+static void end_command(struct run *run)
+{
+	struct timespec wait = { .tv_nsec = 20000000 };
+	bool begun = run->command_gate < 0;
+
+	for (int i = 0; run->command > 0; i++) {
+		if (i == 0 || i == COMMAND_WAITS)
+			kill(run->command, begun && i == 0 ? SIGTERM : SIGKILL);
+		nanosleep(&wait, NULL);
+		reap(run);
+	}
+}
+
 static void end(struct run *run)
 {
-	if (run->command > 0 && run->command_gate >= 0)
-		kill(run->command, SIGKILL);
+	end_command(run);
 	close_fd(&run->command_gate);
 	tracker_free(&run->tracker);
 	probe_free(&run->probe);

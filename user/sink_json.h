@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Lines as JSON: one object a line, with the fields of docs/json.md. */
+/* Lines as JSON: one object a line, with the fields of docs/events.md. */
 #ifndef PORTWAKE_USER_SINK_JSON_H
 #define PORTWAKE_USER_SINK_JSON_H
 

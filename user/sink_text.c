@@ -3,6 +3,7 @@
 #include "user/sink_text.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <time.h>
 
@@ -172,10 +173,13 @@ static void put_gap(struct buf *out, const struct line *line)
 static void put_warning(const struct sink_text *text, struct buf *out, const struct line *line)
 {
 	const struct annotate_row *row = annotate_find(text->annotations, line->proto, line->port);
-	bool listener = line->what == WHAT_LISTEN || (line->what == WHAT_PRESENT && line->listening) ||
-			(line->what == WHAT_ALLOCATE && !line->remote.family && !(line->flags & PW_F_EPHEMERAL));
+	bool tcp = line->proto == IPPROTO_TCP;
+	/* A datagram socket does not listen; one that waits on a number it asked for is its like. */
+	bool waits = !tcp && !line->remote.family && line->flags & PW_F_LOCKED &&
+		     (line->what == WHAT_ALLOCATE || line->what == WHAT_PRESENT);
+	bool listens = line->what == WHAT_LISTEN || (line->what == WHAT_PRESENT && line->listening);
 
-	if (!row || !listener || (line->what == WHAT_ALLOCATE && !strcmp(proto_name(line->proto), "tcp")))
+	if (!row || !(waits || listens))
 		return;
 	buf_adds(out, "  ! ");
 	annotate_sentence(row, line->port, out);

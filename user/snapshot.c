@@ -48,9 +48,7 @@ struct diag_walk {
 /* The rows of iterators are filtered in the kernel; these are not, and have no owner to filter by. */
 static bool may_dump(const struct pw_settings *s)
 {
-	bool by_owner = s->pid_count || s->comm[0] || s->cgroup || s->descendants;
-
-	return !by_owner && (!s->protos || s->protos & PW_PROTO_TCP);
+	return !probe_by_owner(s) && (!s->protos || s->protos & PW_PROTO_TCP);
 }
 
 static int on_diag(const struct nlmsghdr *header, void *arg)
@@ -175,6 +173,12 @@ static bool listens_there(const struct map *listening, uint64_t bucket, const st
 	       !memcmp(listener->addr.bytes, addr->bytes, sizeof(addr->bytes));
 }
 
+bool snapshot_doubtful(const struct event *row)
+{
+	return row->proto == IPPROTO_TCP && row->bucket && !(row->flags & PW_F_LOCKED) && !row->by_connect &&
+	       row->state != STATE_LISTEN && row->state != STATE_CLOSE && row->state != STATE_SYN_SENT;
+}
+
 /*
  * An accepted socket has the bind bucket of its listener, whose address covers
  * its own, and never asked for the number. The bucket alone does not tell: it
@@ -184,9 +188,7 @@ static bool is_accepted(const struct map *listening, const struct event *row)
 {
 	static const struct event_addr any4 = { .family = AF_INET }, any6 = { .family = AF_INET6 };
 
-	if (row->proto != IPPROTO_TCP || !row->bucket || row->flags & PW_F_LOCKED)
-		return false;
-	if (row->state == STATE_LISTEN || row->state == STATE_CLOSE || row->state == STATE_SYN_SENT)
+	if (!snapshot_doubtful(row))
 		return false;
 	return listens_there(listening, row->bucket, &row->addr) || listens_there(listening, row->bucket, &any6) ||
 	       (row->addr.family == AF_INET && listens_there(listening, row->bucket, &any4));
@@ -225,6 +227,8 @@ static void keep_one_each(struct snapshot *s)
 		if (row->kind == PW_NONE || (kept && is_same(&s->rows[kept - 1], row)))
 			continue;
 		s->rows[kept] = *row;
+		if (snapshot_doubtful(row))
+			s->rows[kept].flags = (row->flags & ~PW_F_EPHEMERAL) | PW_F_EPHEMERAL_UNKNOWN;
 		if (!is_time_wait(row))
 			socket = &s->rows[kept];
 		else if (socket && socket->cookie == row->cookie && socket->port == row->port)
@@ -255,6 +259,8 @@ struct taking {
 	struct snapshot *snapshot;
 	struct probe *probe;
 	const struct probe_options *filter;
+	int (*pump)(void *arg);
+	void *arg;
 };
 
 static int take_netns(void *arg, uint32_t inode)
@@ -266,7 +272,7 @@ static int take_netns(void *arg, uint32_t inode)
 		r = probe_walk(taking->probe, PROBE_ROWS_UDP, on_row, taking->snapshot);
 	if (!r && may_dump(&taking->filter->settings))
 		walk_bound((struct diag_walk){ taking->snapshot, taking->filter, inode });
-	return r;
+	return r ? r : taking->pump(taking->arg);
 }
 
 static bool lacks_owner(const struct snapshot *s)
@@ -277,9 +283,10 @@ static bool lacks_owner(const struct snapshot *s)
 	return false;
 }
 
-int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter)
+int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
+		  void *arg)
 {
-	struct taking taking = { s, probe, filter };
+	struct taking taking = { s, probe, filter, pump, arg };
 	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
 
 	if (!r)
@@ -290,7 +297,7 @@ int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_op
 	 * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a
 	 * descriptor that moves while processes are walked may be missed in both.
 	 */
-	if (!r && lacks_owner(s))
+	if (!r && (probe_by_owner(&filter->settings) || lacks_owner(s)))
 		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
 	return r ? r : snapshot_settle(s);
 }

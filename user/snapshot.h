@@ -23,8 +23,19 @@ struct snapshot {
 
 #define SNAPSHOT_INIT ((struct snapshot){ 0 })
 
-/* 0 or -errno. filter: what probe was opened with. */
-int snapshot_take(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter);
+/*
+ * 0 or -errno. filter: what probe was opened with. pump() is called between the
+ * namespaces, so that the ring does not fill meanwhile; what it returns other
+ * than 0 ends the walk.
+ */
+int snapshot_take(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter,
+		  int (*pump)(void *arg), void *arg);
+
+/*
+ * Connected on a number that it did not ask for and connect() did not choose:
+ * accepted by a listener that is not there any more, or bound to 0 before.
+ */
+bool snapshot_doubtful(const struct event *row);
 
 /* Gathers one row; then settle makes one of each socket and drops the accepted. Pure; snapshot_take() is made of them. */
 void snapshot_add(struct snapshot *snapshot, const struct event *row);

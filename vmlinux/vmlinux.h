@@ -156,8 +156,6 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
-struct inet_bind_bucket;
-
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	struct inet_bind_bucket *icsk_bind_hash;
@@ -185,6 +183,10 @@ struct inet_timewait_sock {
 	struct sock_common __tw_common;
 	struct timer_list tw_timer;
 	struct inet_bind_bucket *tw_tb;
+};
+
+struct inet_bind_bucket {
+	signed char fastreuse;
 };
 
 struct socket {

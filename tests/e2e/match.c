@@ -264,11 +264,23 @@ static const char *broken_span(const struct group *g)
 	return NULL;
 }
 
-static const char *broken_rule(const struct group *g)
+/* When the stream first lost something; the end of time when it did not. */
+static int64_t blind_since(const struct run *run)
+{
+	int64_t since = INT64_MAX;
+
+	for (size_t i = 0; i < run->count; i++) {
+		if (run->seen[i].kind == KIND_GAP && run->seen[i].since < since)
+			since = run->seen[i].since;
+	}
+	return since;
+}
+
+static const char *broken_rule(const struct group *g, int64_t blind)
 {
 	const struct seen *first = g->seen[0];
 
-	if (first->kind != KIND_ALLOCATE && first->kind != KIND_PRESENT)
+	if (first->kind != KIND_ALLOCATE && first->kind != KIND_PRESENT && first->time < blind)
 		return "does not begin with allocate or present";
 	for (size_t i = 1; i < g->count; i++) {
 		const struct seen *s = g->seen[i];
@@ -286,12 +298,13 @@ static const char *broken_rule(const struct group *g)
 unsigned stream_breaks_rules(const struct run *run, bool say)
 {
 	struct groups groups = { 0 };
+	int64_t blind = blind_since(run);
 	unsigned n = 0;
 
 	groups_make(&groups, run, NULL);
 	for (size_t i = 0; i < groups.count; i++) {
 		const struct group *g = &groups.group[i];
-		const char *rule = broken_rule(g);
+		const char *rule = broken_rule(g, blind);
 
 		if (!rule)
 			continue;

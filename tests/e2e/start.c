@@ -306,7 +306,7 @@ static void judge_by_ready(struct truth *t, int64_t ready)
 		struct life *life = &t->life[h->life];
 
 		if (h->kind == KIND_ALLOCATE && h->t0 < ready)
-			life->either = true;
+			life->either = h->late = true;
 		if (h->kind == KIND_LISTEN && h->t0 < ready)
 			h->optional = h->late = true;
 		if (h->kind == KIND_RELEASE && h->t0 < ready)

@@ -187,6 +187,22 @@ static void executable_is_what_was_told(void **state)
 	identity_put(identity, q);
 }
 
+/* The kernel side forgets what it told, and tells it again. */
+static void executable_may_be_told_again(void **state)
+{
+	_cleanup_identity_ struct identity *identity = fresh();
+	struct event e = by_pid(1);
+	struct process *p;
+
+	(void)state;
+	learn(identity, &e, "/usr/bin/one");
+	learn(identity, &e, "/usr/bin/one");
+	learn(identity, &e, "/usr/bin/two");
+	p = identity_owner(identity, &e);
+	assert_string_equal(p->exe, "/usr/bin/two");
+	identity_put(identity, p);
+}
+
 static void executable_that_is_not_known_is_learnt_as_nothing(void **state)
 {
 	_cleanup_identity_ struct identity *identity = fresh();
@@ -387,6 +403,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(unknown_has_no_process),
 	cmocka_unit_test(references_count),
 	cmocka_unit_test(executable_is_what_was_told),
+	cmocka_unit_test(executable_may_be_told_again),
 	cmocka_unit_test(executable_that_is_not_known_is_learnt_as_nothing),
 	cmocka_unit_test(executable_of_what_was_there_before_is_read),
 	cmocka_unit_test(executable_of_another_start_is_not),

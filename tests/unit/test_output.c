@@ -234,12 +234,11 @@ static void text_is_made_only_when_it_can_go(void **state)
 }
 
 /* Each line is read in its place, or is in a gap that stands there: the reader checks the numbers. */
-static void slow_reader_loses_exactly_what_the_gaps_say(void **state)
+static void read_slowly(size_t max_lines, size_t piece)
 {
-	_cleanup_output_ struct output *output = fresh(ends[1], LINES);
+	_cleanup_output_ struct output *output = fresh(ends[1], max_lines);
 	uint64_t random = 5, made = 0;
 
-	(void)state;
 	expect_numbers(0);
 	while (made < 60000) {
 		uint64_t burst = unit_random(&random) % 700;
@@ -247,13 +246,26 @@ static void slow_reader_loses_exactly_what_the_gaps_say(void **state)
 		put_many(output, made, made + burst);
 		made += burst;
 		output_flush(output);
-		read_some(unit_random(&random) % 30000);
+		read_some(unit_random(&random) % piece);
 	}
 	read_all(output);
 	assert_int_equal(reader.lines + reader.lost, made);
 	assert_int_equal(reader.next, made);
 	assert_int_equal(reader.lost, output_lost(output));
-	assert_true(reader.gaps > 10 && reader.lost > 10000);
+	assert_true(reader.gaps > 5 && reader.lost > 5000);
+}
+
+static void slow_reader_loses_exactly_what_the_gaps_say(void **state)
+{
+	(void)state;
+	read_slowly(LINES, 30000);
+}
+
+/* Of a long queue only a part goes each time: what comes meanwhile has to wait behind the gap. */
+static void slow_reader_of_a_long_queue(void **state)
+{
+	(void)state;
+	read_slowly(16 * LINES, 50000);
 }
 
 static void allocations_among_the_lost_are_counted(void **state)
@@ -459,6 +471,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(full_pipe_says_that_more_waits),
 	TEST(text_is_made_only_when_it_can_go),
 	TEST(slow_reader_loses_exactly_what_the_gaps_say),
+	TEST(slow_reader_of_a_long_queue),
 	TEST(allocations_among_the_lost_are_counted),
 	TEST(lost_gap_passes_on_what_it_told),
 	TEST(kernel_gap_is_a_line),

@@ -222,6 +222,33 @@ static void reuse_is_from_release_to_the_next_allocation(void **state)
 	assert_int_equal(rows[2]->gaps.count, 0);
 }
 
+/* A port that several share rests from one release to one allocation. */
+static void reuse_is_counted_once(void **state)
+{
+	struct lifetime first = life(40000, 1000, NULL), second = life(40000, 3000, NULL), third = life(40000, 3500, NULL);
+	_cleanup_stats_ struct stats *s = fresh(STATS_BY_PORT);
+
+	(void)state;
+	whole(s, &first, 2000);
+	assert_int_equal(change(s, WHAT_ALLOCATE, &second, 3000), 0);
+	assert_int_equal(change(s, WHAT_ALLOCATE, &third, 3500), 0);
+	assert_int_equal(only_row(s)->gaps.count, 1);
+	assert_int_equal(only_row(s)->gaps.max, 1000);
+}
+
+static void only_ports_are_reused(void **state)
+{
+	struct process owner = { .pid = 9 };
+	struct lifetime first = life(40000, 1000, &owner), second = life(40000, 3000, &owner);
+	_cleanup_stats_ struct stats *s = fresh(STATS_BY_PROCESS);
+
+	(void)state;
+	whole(s, &first, 2000);
+	whole(s, &second, 4000);
+	assert_int_equal(only_row(s)->lifetimes, 2);
+	assert_int_equal(only_row(s)->gaps.count, 0);
+}
+
 static void last_owner_is_of_the_latest_allocation(void **state)
 {
 	struct process early = { .pid = 1 }, late = { .pid = 2 };
@@ -357,10 +384,10 @@ static void keys_past_the_bound_share_a_row(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < STATS_ROWS + extra; i++) {
-		struct lifetime l = life((uint16_t)(i % 60000 + 1), 1000 + i, NULL);
+		struct lifetime l = life((uint16_t)(i % 60000 + 1), 1000 + 10 * i, NULL);
 
 		l.netns += i / 60000;
-		whole(s, &l, 2000 + i);
+		whole(s, &l, 1005 + 10 * i);
 	}
 	count = rows_of(s, STATS_KEY, &rows);
 	assert_int_equal(count, STATS_ROWS + 1);
@@ -534,6 +561,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(other_changes_count_nothing),
 	cmocka_unit_test(what_lasts_is_counted_at_the_end),
 	cmocka_unit_test(reuse_is_from_release_to_the_next_allocation),
+	cmocka_unit_test(reuse_is_counted_once),
+	cmocka_unit_test(only_ports_are_reused),
 	cmocka_unit_test(last_owner_is_of_the_latest_allocation),
 	cmocka_unit_test(namespaces_and_protocols_are_apart),
 	cmocka_unit_test(one_number_is_two_processes),

@@ -85,7 +85,9 @@ static struct twin_life *new_life(struct twin *twin, const struct event *e)
 static void learn(struct twin_life *life, const struct event *e)
 {
 	life->is.addr = e->addr;
-	if (e->remote.family) {
+	/* A datagram socket keeps the first, until it connects. */
+	if (e->remote.family &&
+	    (life->is.remote.family == 0 || e->proto == IPPROTO_TCP || (e->flags & PW_F_UPDATE))) {
 		life->is.remote = e->remote;
 		life->is.remote_port = e->remote_port;
 	}

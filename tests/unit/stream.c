@@ -357,8 +357,12 @@ static void udp_send(struct stream *s, struct stream_sock *k)
 {
 	if (!k->port)
 		k->port = any_port(s);
-	if (!k->remote_port)
-		say(s, k, PW_HOW_SEND);
+	if (k->remote_port)
+		return;
+	/* Each datagram may go elsewhere. */
+	k->remote_port = (uint16_t)(80 + below(s, REMOTES));
+	say(s, k, PW_HOW_SEND);
+	k->remote_port = 0;
 }
 
 /* Nothing tells of it. */

@@ -90,6 +90,37 @@ static void later_statement_adds_the_remote_end(void **state)
 	assert_int_equal(one(7, 1)->since, 1000);
 }
 
+/* A send names another remote end with each datagram: the first stays. A connect changes it. */
+static void datagram_socket_keeps_its_first_remote_end(void **state)
+{
+	struct event e = ev_connect(7, 40000, 53, 1000);
+
+	(void)state;
+	e.proto = IPPROTO_UDP;
+	e.how = PW_HOW_SEND;
+	feed(e);
+	e.remote_port = 54;
+	feed(e);
+	assert_int_equal(one(7, 1)->remote_port, 53);
+	e.flags |= PW_F_UPDATE;
+	feed(e);
+	assert_int_equal(one(7, 1)->remote_port, 54);
+	expect("allocate");
+}
+
+/* A row of sock_diag does not know the address; the next statement does. */
+static void address_of_the_socket_is_filled_in(void **state)
+{
+	struct event e = ev_row(ev_sock(7, 40000, 1000));
+
+	(void)state;
+	e.sk = 0;
+	feed(e);
+	assert_int_equal(one(7, 1)->sk, 0);
+	feed(ev_row(ev_sock(7, 40000, 1001)));
+	assert_int_equal(one(7, 1)->sk, 0x1007);
+}
+
 static void late_statement_has_no_beginning(void **state)
 {
 	struct event e = ev_udp(7, 40000, 1000);
@@ -619,6 +650,8 @@ static const struct CMUnitTest tests[] = {
 	FED_TEST(unknown_owner_is_not_guessed),
 	FED_TEST(update_begins_nothing),
 	FED_TEST(later_statement_adds_the_remote_end),
+	FED_TEST(datagram_socket_keeps_its_first_remote_end),
+	FED_TEST(address_of_the_socket_is_filled_in),
 	FED_TEST(late_statement_has_no_beginning),
 	FED_TEST(rows_are_present_at_the_start),
 	FED_TEST(rows_after_a_loss_are_late_allocations),

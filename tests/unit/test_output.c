@@ -17,7 +17,7 @@ static struct process *owner;
 static int ends[2];		/* a pipe */
 static size_t formatted;
 
-/* "N" for the change of lifetime N, "N gap LOST ALLOCATIONS" for a gap, in lines of a real one's length. */
+/* "N" for the change of lifetime N, "gap LOST ALLOCATIONS", "ready", in lines of a real one's length. */
 static void format(void *arg, const struct line *line, struct buf *out)
 {
 	size_t start = out->len;
@@ -26,6 +26,8 @@ static void format(void *arg, const struct line *line, struct buf *out)
 	formatted++;
 	if (line->what == WHAT_GAP)
 		buf_printf(out, "gap %" PRIu64 " %" PRIu64, line->lost, line->lost_allocations);
+	else if (line->what == WHAT_READY)
+		buf_adds(out, "ready");
 	else
 		buf_printf(out, "%" PRIu64, line->cookie);
 	buf_pad(out, start, 99);
@@ -96,13 +98,17 @@ static struct reader {
 	char rest[256];
 	size_t rest_length;
 	uint64_t next;			/* number of the line that has to come now */
-	uint64_t lines, lost, lost_allocations, gaps;
+	uint64_t lines, lost, lost_allocations, gaps, ready;
 } reader;
 
 static void read_line(const char *line)
 {
 	uint64_t lost, allocations;
 
+	if (!strncmp(line, "ready", 5)) {
+		reader.ready++;
+		return;
+	}
 	if (sscanf(line, "gap %" SCNu64 " %" SCNu64, &lost, &allocations) == 2) {
 		reader.gaps++;
 		reader.lost += lost;
@@ -318,6 +324,41 @@ static void kernel_gap_is_a_line(void **state)
 	assert_int_equal(reader.lost_allocations, 2);
 }
 
+/* How many lines an output takes before it loses one. */
+static uint64_t room(void)
+{
+	_cleanup_output_ struct output *output = fresh(ends[1], LINES);
+	uint64_t taken = 0;
+
+	for (; !output_lost(output); taken++)
+		put_many(output, taken, taken + 1);
+	return taken - 1;
+}
+
+/* Programs wait for `ready`: however full the queue is, it comes, once. */
+static void ready_is_never_lost(void **state)
+{
+	uint64_t most = room();
+
+	(void)state;
+	for (uint64_t before = most - 2; before <= most + 2; before++) {
+		for (uint64_t after = 0; after <= 2; after++) {
+			_cleanup_output_ struct output *output = fresh(ends[1], LINES);
+			struct change ready = { .what = WHAT_READY, .time = 1 };
+
+			expect_numbers(0);
+			put_many(output, 0, before);
+			output_change(output, &ready, 0);
+			put_many(output, before, before + after);
+			read_all(output);
+			assert_int_equal(reader.lines + reader.lost, before + after);
+			if (reader.ready != 1)
+				fail_msg("%d times ready behind %" PRIu64 " lines and before %" PRIu64 ", with room for %" PRIu64,
+					 (int)reader.ready, before, after, most);
+		}
+	}
+}
+
 /* ---- the end ---- */
 
 static void finish_writes_the_rest(void **state)
@@ -475,6 +516,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(allocations_among_the_lost_are_counted),
 	TEST(lost_gap_passes_on_what_it_told),
 	TEST(kernel_gap_is_a_line),
+	TEST(ready_is_never_lost),
 	TEST(finish_writes_the_rest),
 	TEST(finish_waits_for_a_reader_that_takes_something),
 	TEST(finish_counts_what_it_gives_up),

@@ -160,6 +160,36 @@ static void accepted_sockets_have_begun_elsewhere(void **state)
 	assert_int_equal(left_beside("0.0.0.0", "127.0.0.1", STATE_SYN_SENT), 2);
 }
 
+/* Whether connect() chose the number is read from the bucket: such a socket was never accepted. */
+static void number_chosen_by_connect_is_its_own(void **state)
+{
+	_cleanup_snapshot_ struct snapshot s = SNAPSHOT_INIT;
+	struct event own = connected(4, BUCKET);
+
+	(void)state;
+	own.by_connect = true;
+	add(&s, listener(3, BUCKET));
+	add(&s, own);
+	assert_int_equal(snapshot_settle(&s), 0);
+	assert_int_equal(s.count, 2);
+	assert_true(s.rows[1].flags & PW_F_EPHEMERAL);
+	assert_false(s.rows[1].flags & PW_F_EPHEMERAL_UNKNOWN);
+}
+
+/* Its listener may be gone: then whose choice the number was is not known. */
+static void choice_of_a_doubtful_number_is_not_known(void **state)
+{
+	_cleanup_snapshot_ struct snapshot s = SNAPSHOT_INIT;
+
+	(void)state;
+	add(&s, connected(4, BUCKET));
+	assert_true(snapshot_doubtful(&s.rows[0]));
+	assert_int_equal(snapshot_settle(&s), 0);
+	assert_int_equal(s.count, 1);
+	assert_false(s.rows[0].flags & PW_F_EPHEMERAL);
+	assert_true(s.rows[0].flags & PW_F_EPHEMERAL_UNKNOWN);
+}
+
 static void listener_without_a_bucket_drops_nobody(void **state)
 {
 	_cleanup_snapshot_ struct snapshot s = SNAPSHOT_INIT;
@@ -282,6 +312,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(connections_of_their_own_stay),
 	cmocka_unit_test(accepted_is_whom_the_listener_covers),
 	cmocka_unit_test(accepted_sockets_have_begun_elsewhere),
+	cmocka_unit_test(number_chosen_by_connect_is_its_own),
+	cmocka_unit_test(choice_of_a_doubtful_number_is_not_known),
 	cmocka_unit_test(listener_without_a_bucket_drops_nobody),
 	cmocka_unit_test(all_listeners_of_a_group_stay),
 	cmocka_unit_test(socket_and_its_time_wait_both_stay),

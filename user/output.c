@@ -126,9 +126,10 @@ static void note_lost(struct output *o, const struct line *line)
 /* The gathered gap takes its place in the row as soon as there is room for it and some more. */
 static void settle_gap(struct output *o)
 {
-	if (!o->gap.lost || o->count > o->size - o->size / 8)
+	if ((!o->gap.lost && !o->ready_waits) || o->count > o->size - o->size / 8)
 		return;
-	push(o, &o->gap);
+	if (o->gap.lost)
+		push(o, &o->gap);
 	o->gap.lost = 0;
 	if (o->ready_waits)
 		push(o, &o->ready);
@@ -138,15 +139,14 @@ static void settle_gap(struct output *o)
 static void add_line(struct output *o, const struct line *line)
 {
 	settle_gap(o);
-	if (o->gap.lost || (o->count == o->size && grow(o))) {
-		if (line->what == WHAT_READY)
-			o->ready_waits = true;
-		else
-			note_lost(o, line);
-		if (line->what == WHAT_READY)
-			o->ready = *line;
-	} else
+	if (!o->gap.lost && !o->ready_waits && (o->count < o->size || !grow(o))) {
 		push(o, line);
+	} else if (line->what == WHAT_READY) {
+		o->ready_waits = true;
+		o->ready = *line;
+	} else {
+		note_lost(o, line);
+	}
 }
 
 void output_change(struct output *o, const struct change *change, int64_t offset)

@@ -100,6 +100,8 @@ struct pw_close {
 struct pw_tw {
 	struct pw_head head;
 	__u64 tw;		/* kernel address of the inet_timewait_sock */
+	__u64 net;		/* PW_TW_START: kernel address of its struct net, */
+	__u64 net_cookie;	/* and what tells that from another at the same address */
 };
 
 #define PW_PATH 512
@@ -127,6 +129,8 @@ enum pw_lost {
 struct pw_look {
 	__u64 sk;
 	__u64 cookie;
+	__u64 net;		/* 0: not known, then the object's own is asked, as long as it is the same object */
+	__u64 net_cookie;
 	__u16 port;
 	__u8 proto;
 	__u8 tw;		/* sk is an inet_timewait_sock */

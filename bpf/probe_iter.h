@@ -158,11 +158,13 @@ static __always_inline bool still_held(const struct pw_look *look)
 	return read_held(sk, look->proto) != 0;
 }
 
-/* Known only while the object's memory is still its own. */
 static __always_inline bool netns_gone(const struct pw_look *look)
 {
 	const struct sock *sk = (void *)look->sk;
+	const struct net *net = (void *)look->net;
 
+	if (net)
+		return BPF_CORE_READ(net, net_cookie) != look->net_cookie || !read_net_count(net);
 	return read_cookie(sk) == look->cookie && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
 }
 

@@ -390,6 +390,8 @@ static __always_inline void record_tw(__u16 kind, const struct inet_timewait_soc
 	record->head.state = TCP_TIME_WAIT;
 	record->head.flags = flags;
 	record->tw = (__u64)tw;
+	record->net = (__u64)BPF_CORE_READ(tw, __tw_common.skc_net.net);
+	record->net_cookie = BPF_CORE_READ(tw, __tw_common.skc_net.net, net_cookie);
 	submit(record);
 }
 

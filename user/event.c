@@ -77,6 +77,13 @@ static int decode_process(const struct pw_process *wire, struct event *out)
 	return 0;
 }
 
+static void decode_tw(const struct pw_tw *wire, struct event *out)
+{
+	out->tw = wire->tw;
+	out->net = wire->net;
+	out->net_cookie = wire->net_cookie;
+}
+
 static void decode_close(const struct pw_close *wire, struct event *out)
 {
 	out->process.pid = wire->pid;
@@ -112,7 +119,7 @@ int event_decode(const void *data, size_t size, struct event *out)
 		break;
 	case PW_TW_START:
 	case PW_TW_END:
-		out->tw = ((const struct pw_tw *)data)->tw;
+		decode_tw(data, out);
 		break;
 	case PW_NONE:
 	case PW_KIND_END:

@@ -374,6 +374,8 @@ static void hand_over(struct tracker *t, struct lifetime *lifetime, const struct
 
 	lifetime->holds = HOLD_TW | (e->flags & PW_F_HELD ? HOLD_SOCK : 0);
 	lifetime->tw = tw;
+	lifetime->net = e->net;
+	lifetime->net_cookie = e->net_cookie;
 	if (!first)
 		return;
 	lifetime->tw_at = e->time;

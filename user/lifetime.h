@@ -73,6 +73,7 @@ struct lifetime {
 	uint64_t cookie;
 	uint64_t sk;				/* kernel address of the sock */
 	uint64_t tw;				/* kernel address of its inet_timewait_sock */
+	uint64_t net, net_cookie;		/* of the namespace of that, for struct pw_look; 0: not told */
 	uint64_t seen;				/* first statement; ns, CLOCK_BOOTTIME, like all times here */
 	uint64_t since;				/* allocated; 0: before we looked */
 	uint64_t closed_at;			/* 0: open */

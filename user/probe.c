@@ -114,7 +114,7 @@ static void step_down_named(struct probe *p, const char *program, const char *wh
 	for (size_t hook = 0; hook < HOOKS; hook++) {
 		struct probe_hook *out = &p->hooks[hook];
 
-		if (!program_of(p, hook, 0) || strcmp(program_of(p, hook, 0), program))
+		if (!program_of(p, hook, 0) || strcmp(program_of(p, hook, 0), program) != 0)
 			continue;
 		snprintf(out->passed, sizeof(out->passed), "%s", why);
 		p->rung[hook]++;

@@ -197,7 +197,7 @@ static void ask_one(const struct lifetime *l, enum hold hold, struct pw_look *lo
 	*asked = (struct asked){ l->cookie, l->generation, hold };
 	*look = (struct pw_look){
 		.sk = hold == HOLD_TW ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto,
-		.tw = hold == HOLD_TW,
+		.tw = hold == HOLD_TW, .net = hold == HOLD_TW ? l->net : 0, .net_cookie = l->net_cookie,
 	};
 }
 

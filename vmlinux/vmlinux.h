@@ -121,6 +121,7 @@ struct netns_ipv4 {
 struct net {
 	struct ns_common ns;
 	struct netns_ipv4 ipv4;
+	u64 net_cookie;
 };
 
 struct sock_common {

@@ -362,10 +362,12 @@ static __always_inline struct armed *armed_slot(__u32 tid)
 
 static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u16 port, __u8 state, __u8 flags)
 {
-	struct pw_free *record = reserve(PW_FREE, sizeof(*record));
+	struct pw_free *record;
 
+	/* Before the reserve: until it is tested, the verifier of 6.1 takes it for held on every path. */
 	if (!(flags & PW_F_HELD))
 		forget_said(cookie);
+	record = reserve(PW_FREE, sizeof(*record));
 	if (!record)
 		return;
 	record->head.cookie = cookie;
@@ -379,10 +381,11 @@ static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u
 
 static __always_inline void record_tw(__u16 kind, const struct inet_timewait_sock *tw, __u64 cookie, __u8 flags)
 {
-	struct pw_tw *record = reserve(kind, sizeof(*record));
+	struct pw_tw *record;
 
 	if (kind == PW_TW_START && !(flags & PW_F_HELD))
 		forget_said(cookie);
+	record = reserve(kind, sizeof(*record));
 	if (!record)
 		return;
 	record->head.cookie = cookie;

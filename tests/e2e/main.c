@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * e2e [--list] [PATTERN]: portwake ($PORTWAKE, build/portwake by default) against workloads that know the truth.
- * PATTERN is a part of a name or a shell pattern of all of it. $E2E_SLOW=N stretches every deadline N times,
- * $E2E_SEED repeats a random test.
+ * e2e [--list] [PATTERN]...: portwake ($PORTWAKE, build/portwake by default) against workloads that know the truth.
+ * PATTERN is a part of a name or a shell pattern of all of it; one that begins with ! leaves tests out. $E2E_SLOW=N
+ * stretches every deadline N times, $E2E_SEED repeats a random test, $E2E_RUNG forces a rung on every tracer.
  *
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),
@@ -34,7 +34,8 @@ struct entry {
 static struct entry entries[MAX_TESTS];
 static struct CMUnitTest tests[MAX_TESTS];
 static size_t entry_count;
-static const char *pattern = "";
+static char *no_patterns[] = { NULL };
+static char **patterns = no_patterns;
 
 static const struct {
 	unsigned variant;
@@ -59,9 +60,24 @@ static void run_entry(void **state)
 	case_passed();
 }
 
+static bool matches(const char *name, const char *pattern)
+{
+	return strstr(name, pattern) || fnmatch(pattern, name, 0) == 0;
+}
+
 static bool wanted(const char *name)
 {
-	return !*pattern || strstr(name, pattern) || fnmatch(pattern, name, 0) == 0;
+	bool all = true, any = false;
+
+	for (char **p = patterns; *p; p++) {
+		if (**p == '!' && matches(name, *p + 1))
+			return false;
+		if (**p == '!')
+			continue;
+		all = false;
+		any = any || matches(name, *p);
+	}
+	return all || any;
 }
 
 static void add(const struct entry *entry)
@@ -114,12 +130,12 @@ static void add_plain(const struct plain_list *list)
 static void add_watcher_end(void)
 {
 	struct entry e = { .name = "the_shared_tracer_ends_well", .test = watcher_end };
-	const char *kept = pattern;
+	char **kept = patterns;
 
-	pattern = "";
+	patterns = no_patterns;
 	if (entry_count)
 		add(&e);
-	pattern = kept;
+	patterns = kept;
 }
 
 static bool is_role(int argc, char **argv)
@@ -168,7 +184,7 @@ int main(int argc, char **argv)
 	if (is_role(argc, argv))
 		return role_main(argc - 2, argv + 2);
 	if (argc > 1 + list)
-		pattern = argv[1 + list];
+		patterns = argv + 1 + list;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	collect();

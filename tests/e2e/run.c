@@ -214,14 +214,27 @@ bool run_has(const struct run *run, enum kind kind)
 	return false;
 }
 
+/* $E2E_RUNG goes right behind the word that names the sub-command, and only where there is one that traces. */
+static void fill_words(char **argv, const char *const *args)
+{
+	const char *rung = getenv("E2E_RUNG");
+	size_t n = 1;
+
+	for (; args && *args && n < MAX_ARGS - 3; args++) {
+		argv[n++] = (char *)*args;
+		if (rung && n == 2 && (strcmp(*args, "live") == 0 || strcmp(*args, "stats") == 0)) {
+			argv[n++] = (char *)"--rung";
+			argv[n++] = (char *)rung;
+		}
+	}
+}
+
 static void become(const struct run_options *options, int out, int err)
 {
 	char *argv[MAX_ARGS] = { (char *)run_program() };
-	size_t n = 1;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (; options->args && options->args[n - 1] && n < MAX_ARGS - 1; n++)
-		argv[n] = (char *)options->args[n - 1];
+	fill_words(argv, options->args);
 	if (dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
 		_exit(99);
 	if (options->before_exec)

@@ -31,7 +31,7 @@ ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),$(SANITIZERS))
 LDLIBS	+= -lbpf -ljansson -lmnl
 # pid, start time and the like are compared across the boundary: -mcpu=v3 has 32-bit compares and is known to
 # every kernel from 5.15 on.
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -iquote . -I vmlinux \
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -D__VMLINUX_H__ -iquote . -I vmlinux \
 	      -Wall -Wextra -Wno-unused-parameter -Werror
 
 SRCS	?= $(sort $(wildcard user/*.c))

@@ -23,7 +23,7 @@ enum pw_kind {
 	PW_FREE,	/* struct pw_free: it holds none, or only stopped listening (PW_F_HELD) */
 	PW_CLOSE,	/* struct pw_close: its last descriptor is closed */
 	PW_TW_START,	/* struct pw_tw: its port went over to a TIME_WAIT */
-	PW_TW_END,	/* struct pw_tw: that TIME_WAIT expired */
+	PW_TW_END,	/* struct pw_tw: that TIME_WAIT ended */
 	PW_PROCESS,	/* struct pw_process: first allocation of a process since its exec */
 	PW_KIND_END
 };
@@ -97,11 +97,21 @@ struct pw_close {
 	char comm[PW_COMM];
 };
 
+/* How a TIME_WAIT came to its end. */
+enum pw_ended {
+	PW_ENDED_EXPIRED,
+	PW_ENDED_EARLY,		/* reset, destroyed, or taken over by a new connection */
+	PW_ENDED_NETNS,		/* its network namespace is being taken down */
+	PW_ENDED_END
+};
+
 struct pw_tw {
 	struct pw_head head;
 	__u64 tw;		/* kernel address of the inet_timewait_sock */
 	__u64 net;		/* PW_TW_START: kernel address of its struct net, */
 	__u64 net_cookie;	/* and what tells that from another at the same address */
+	__u32 ended;		/* PW_TW_END: enum pw_ended */
+	__u32 pad;
 };
 
 #define PW_PATH 512

@@ -20,6 +20,16 @@
 #define PF_KTHREAD 0x00200000		/* include/linux/sched.h */
 #define SOCK_BINDPORT_LOCK 8		/* include/net/sock.h: the port was asked for by number */
 
+#ifdef __TARGET_ARCH_arm64
+/* arch/arm64/include/uapi/asm/ptrace.h: what a kprobe program has as its context there. */
+struct user_pt_regs {
+	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
+};
+#endif
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* Until Linux 6.17; then "ns: rename to __ns_ref" (6.18). */

@@ -75,6 +75,14 @@ struct {
 	__type(value, struct armed);
 } armed SEC(".maps");
 
+#define CALL_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CALL_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);		/* thread that is inside bind() or connect(); by thread */
+} calls SEC(".maps");
+
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
 __u32 tracer = 0;	/* thread group id of who runs look_again, as the initial PID namespace has it */

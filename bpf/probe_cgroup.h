@@ -86,22 +86,6 @@ static __always_inline void map_remote(struct look *look)
 	look->remote[10] = look->remote[11] = 0xff;
 }
 
-static __always_inline void arm(const struct look *look)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct armed *slot = armed_slot(tid);
-
-	if (!slot)
-		return;
-	slot->sk = (__u64)look->sk;
-	slot->cookie = look->cookie;
-	slot->time = bpf_ktime_get_boot_ns();
-	slot->remote_port = look->remote_port;
-	slot->family = look->family;
-	__builtin_memcpy(slot->remote, look->remote, 16);
-	slot->tid = tid;
-}
-
 static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct sock *sk = plain_sock(ctx->sk);
@@ -200,24 +184,9 @@ int sockops(struct bpf_sock_ops *ctx)
 
 /* ---- the last descriptor is gone ---- */
 
-/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
-static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct armed *slot = armed_slot(tid);
-
-	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
-}
-
-static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
-{
-	return !cookie && proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
-}
-
 SEC("?cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	struct look look = {};
 	struct sock *sk = plain_sock(ctx);
 	__u16 proto = ctx->protocol;
 
@@ -227,21 +196,8 @@ int sock_release(struct bpf_sock *ctx)
 		sk = port_holder(sk, proto);
 		proto = IPPROTO_TCP;
 	}
-	if (!sk || !wanted_proto(proto))
-		return 1;
-	look.cookie = read_cookie(sk);
-	if (accepted_in_passing(sk, proto, look.cookie))
-		return 1;
-	look_at(&look, sk, proto, PW_HOW_NONE);
-	if (look.port && !already_said(look.cookie, look.port) && late_port(sk, proto) && !by_owner()) {
-		look.flags |= PW_F_LATE;
-		look.stranger = !is_armed(sk, look.cookie);
-		/* The outer socket of MPTCP has a cookie of its own, which is not this one's. */
-		if (look.cookie || ctx->protocol != IPPROTO_MPTCP)
-			observe(ctx, &look);
-	}
-	if (look.cookie)
-		record_close(sk, look.cookie, proto, look.port);
+	if (sk && wanted_proto(proto))
+		observe_release(ctx, sk, proto, ctx->protocol);
 	return 1;
 }
 

@@ -54,7 +54,7 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 	tw = (void *)timer - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
 	cookie = BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
 	if (cookie)
-		record_tw(PW_TW_END, tw, cookie, 0);
+		record_tw(PW_TW_END, tw, cookie, 0, PW_ENDED_EXPIRED);
 	return 0;
 }
 

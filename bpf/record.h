@@ -379,7 +379,8 @@ static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u
 	submit(record);
 }
 
-static __always_inline void record_tw(__u16 kind, const struct inet_timewait_sock *tw, __u64 cookie, __u8 flags)
+static __always_inline void record_tw(__u16 kind, const struct inet_timewait_sock *tw, __u64 cookie, __u8 flags,
+				      __u32 ended)
 {
 	struct pw_tw *record;
 
@@ -395,6 +396,8 @@ static __always_inline void record_tw(__u16 kind, const struct inet_timewait_soc
 	record->tw = (__u64)tw;
 	record->net = (__u64)BPF_CORE_READ(tw, __tw_common.skc_net.net);
 	record->net_cookie = BPF_CORE_READ(tw, __tw_common.skc_net.net, net_cookie);
+	record->ended = ended;
+	record->pad = 0;
 	submit(record);
 }
 
@@ -433,9 +436,16 @@ static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
 	if (left == TCP_FIN_WAIT2 || left == TCP_CLOSING)
 		tw = find_time_wait(sk, cookie);
 	if (tw)
-		record_tw(PW_TW_START, tw, cookie, held);
+		record_tw(PW_TW_START, tw, cookie, held, 0);
 	else if (!held || left == TCP_LISTEN)
 		record_free(sk, cookie, read_stale_port(sk), left, held);
+}
+
+static __always_inline bool is_armed(const struct sock *sk, __u64 cookie);
+
+static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
+{
+	return !cookie && proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
 }
 
 /* May this port, of which nothing was said, be the socket's own? No accepted socket is in these states with one. */
@@ -446,6 +456,160 @@ static __always_inline bool late_port(const struct sock *sk, __u16 proto)
 	if (proto != IPPROTO_TCP)
 		return true;
 	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || read_locked(sk);
+}
+
+/*
+ * The last descriptor of a socket is closed. A macro like observe(); sk_ is the
+ * plain pointer, of an MPTCP socket its first subflow: then outer_ is
+ * IPPROTO_MPTCP, and ctx has another cookie, which is not the subflow's.
+ */
+#define observe_release(ctx, sk_, proto_, outer_)                                                         \
+	({                                                                                        \
+		struct look end_ = {};                                                            \
+		end_.cookie = read_cookie(sk_);                                                   \
+		if (!accepted_in_passing(sk_, proto_, end_.cookie)) {                             \
+			look_at(&end_, sk_, proto_, PW_HOW_NONE);                                 \
+			if (end_.port && !already_said(end_.cookie, end_.port) &&                 \
+			    late_port(sk_, proto_) && !by_owner()) {                              \
+				end_.flags |= PW_F_LATE;                                          \
+				end_.stranger = !is_armed(sk_, end_.cookie);                      \
+				if (end_.cookie || outer_ == IPPROTO_TCP || proto_ != IPPROTO_TCP) \
+					observe(ctx, &end_);                                      \
+			}                                                                         \
+			if (end_.cookie)                                                          \
+				record_close(sk_, end_.cookie, proto_, end_.port);                \
+		}                                                                                 \
+	})
+
+/* ---- the functions that end a port's hold, for every rung that can stand on them ---- */
+
+static __always_inline void observe_put_port(const struct sock *sk)
+{
+	__u64 cookie = read_cookie(sk);
+
+	if (cookie && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
+		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+}
+
+/* A listener stops; its port, when it was asked for by number, stays. */
+static __always_inline void observe_listen_stop(const struct sock *sk)
+{
+	__u64 cookie = read_cookie(sk);
+
+	if (cookie && read_bucket(sk))
+		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), TCP_LISTEN, PW_F_HELD);
+}
+
+/* The socket gives its own hold up just after, in inet_put_port(). */
+static __always_inline void observe_hashdance(const struct inet_timewait_sock *tw, const struct sock *sk)
+{
+	__u64 cookie = read_cookie(sk);
+
+	if (cookie)
+		record_tw(PW_TW_START, tw, cookie, PW_F_HELD, 0);
+}
+
+static __always_inline void observe_time_wait_end(const struct sock *sk)
+{
+	const struct inet_timewait_sock *tw = (const void *)sk;
+	__u64 cookie = read_cookie(sk);
+	__u32 ended = PW_ENDED_EARLY;
+
+	if (!cookie)
+		return;
+	if (!read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net)))
+		ended = PW_ENDED_NETNS;
+	else if ((__s64)(bpf_jiffies64() - BPF_CORE_READ(tw, tw_timer.expires)) >= 0)
+		ended = PW_ENDED_EXPIRED;
+	record_tw(PW_TW_END, tw, cookie, 0, ended);
+}
+
+/* ---- a datagram socket in connect(), from the entry to where its port can be seen ---- */
+
+static __always_inline void arm(const struct look *look)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	if (!slot)
+		return;
+	slot->sk = (__u64)look->sk;
+	slot->cookie = look->cookie;
+	slot->time = bpf_ktime_get_boot_ns();
+	slot->remote_port = look->remote_port;
+	slot->family = look->family;
+	__builtin_memcpy(slot->remote, look->remote, 16);
+	slot->tid = tid;
+}
+
+/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
+static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
+}
+
+/* The socket that this thread is connecting; once. */
+static __always_inline bool take_armed(struct look *look)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	if (!slot || slot->tid != tid || !tid)
+		return false;
+	slot->tid = 0;
+	look->sk = (struct sock *)slot->sk;
+	return true;
+}
+
+/* connect() of a datagram socket is done: it holds a port, or it was a disconnect. */
+static __always_inline void observe_datagram(struct look *look)
+{
+	const struct sock *sk = look->sk;
+	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
+
+	look->cookie = read_cookie(sk);
+	if (!look->cookie || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
+		return;
+	look_at(look, look->sk, proto, PW_HOW_CONNECT);
+	if (!look->port)
+		record_free(sk, look->cookie, 0, TCP_ESTABLISHED, 0);
+	else if (admit(look, current_task()))
+		record_sock(look, !(look->flags & PW_F_KERNEL));
+}
+
+/* ---- which call a thread is in, for a hook deep inside it ---- */
+
+static __always_inline __u64 *call_slot(void)
+{
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (CALL_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&calls, &slot);
+}
+
+static __always_inline void enter_call(void)
+{
+	__u64 *slot = call_slot();
+
+	if (slot)
+		*slot = (__u32)bpf_get_current_pid_tgid();
+}
+
+static __always_inline void leave_call(void)
+{
+	__u64 *slot = call_slot();
+
+	if (slot)
+		*slot = 0;
+}
+
+static __always_inline bool in_call(void)
+{
+	__u64 *slot = call_slot();
+
+	return slot && *slot == (__u32)bpf_get_current_pid_tgid();
 }
 
 #endif

@@ -18,6 +18,8 @@ struct command {
 static const struct command commands[] = {
 	{ "live", "stream of events: every allocation and release of a local port", FOR_LIVE, cmd_live },
 	{ "stats", "lifetimes by port, process, destination or container", FOR_STATS, cmd_stats },
+	{ "probes", "where it looks on this kernel, how exactly, and why better places were passed over", FOR_PROBES,
+	  cmd_probes },
 };
 
 static void print_options(unsigned int bit)

@@ -67,6 +67,8 @@ int tracing_set(struct tracing *tracing, const struct options *options)
 	tracing->run.probe.cgroup_root = tracing->cgroup_root;
 	tracing->run.probe.ports = options->by_port ? &options->ports : NULL;
 	tracing->run.probe.ring_size = options->ring_size;
+	tracing->run.probe.rungs = options->rungs;
+	tracing->run.probe.rung_count = options->rung_count;
 	tracing->run.identity = tracing->identity;
 	tracing->run.duration_ns = options->duration_ns;
 	tracing->run.command = options->command;

@@ -18,6 +18,7 @@ enum status {
 /* Each takes parsed options, logs what goes wrong once, and returns an exit status. */
 int cmd_live(const struct options *options);
 int cmd_stats(const struct options *options);
+int cmd_probes(const struct options *options);
 
 /* What a tracing command stands on. */
 struct tracing {

@@ -77,11 +77,15 @@ static int decode_process(const struct pw_process *wire, struct event *out)
 	return 0;
 }
 
-static void decode_tw(const struct pw_tw *wire, struct event *out)
+static int decode_tw(const struct pw_tw *wire, struct event *out)
 {
+	if (wire->ended >= PW_ENDED_END)
+		return -EBADMSG;
 	out->tw = wire->tw;
 	out->net = wire->net;
 	out->net_cookie = wire->net_cookie;
+	out->ended = wire->ended;
+	return 0;
 }
 
 static void decode_close(const struct pw_close *wire, struct event *out)
@@ -119,8 +123,7 @@ int event_decode(const void *data, size_t size, struct event *out)
 		break;
 	case PW_TW_START:
 	case PW_TW_END:
-		decode_tw(data, out);
-		break;
+		return decode_tw(data, out);
 	case PW_NONE:
 	case PW_KIND_END:
 		return -EBADMSG;

@@ -62,6 +62,7 @@ struct event {
 	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; positive errno, 0 */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
 	uint64_t net, net_cookie;	/* PW_TW_START: of its network namespace, for struct pw_look */
+	enum pw_ended ended;		/* PW_TW_END */
 	const char *exe;		/* PW_PROCESS: of exe_length bytes inside the record; NULL: not known */
 	size_t exe_length;
 };

@@ -232,7 +232,8 @@ static void end_reused(struct tracker *t, const struct event *e)
 		if (!(lifetime->holds & HOLD_TW) || lifetime->remote_port != e->remote_port)
 			continue;
 		if (same_addr(&lifetime->remote, &e->remote) && same_addr(&lifetime->addr, &e->addr))
-			end_hold(t, lifetime, HOLD_TW, CAUSE_REUSE, e->time, !lifetime->inexact);
+			end_hold(t, lifetime, HOLD_TW, CAUSE_REUSE, lifetime->tw_ended ? lifetime->tw_ended : e->time,
+				 !lifetime->inexact);
 	}
 }
 
@@ -432,9 +433,9 @@ static uint32_t error_of(const struct lifetime *lifetime, const struct event *e)
 {
 	if (e->flags & PW_F_LATE || e->error == lifetime->stale_error)
 		return 0;
-	if (lifetime->proto == IPPROTO_TCP && (e->state == STATE_CLOSE || e->state == STATE_LISTEN))
-		return 0;
-	return e->error;
+	if (lifetime->proto != IPPROTO_TCP)
+		return e->error == ECONNABORTED ? e->error : 0;		/* udp_abort(); others do not end it */
+	return e->state == STATE_CLOSE || e->state == STATE_LISTEN ? 0 : e->error;
 }
 
 static enum cause cause_of(const struct lifetime *lifetime, const struct event *e)
@@ -475,7 +476,9 @@ static void mark_closed(struct tracker *t, struct lifetime *lifetime, const stru
 	if (lifetime->closed_at)
 		return;
 	lifetime->closed_at = e->time;
-	emit_by(t, WHAT_CLOSE, lifetime, e);
+	/* A kernel socket has no descriptor: that it ends is all there is to tell. */
+	if (!(lifetime->flags & PW_F_KERNEL))
+		emit_by(t, WHAT_CLOSE, lifetime, e);
 }
 
 static void feed_close(struct tracker *t, const struct event *e)
@@ -520,8 +523,14 @@ static void feed_tw_end(struct tracker *t, const struct event *e)
 {
 	struct lifetime *lifetime = find_time_wait(t, e->cookie, e->tw);
 
-	if (lifetime)
-		end_hold(t, lifetime, HOLD_TW, CAUSE_TIME_WAIT, e->time, !lifetime->inexact);
+	if (!lifetime)
+		return;
+	/* Early: a new connection that took over says so next. What nobody took over, a look at the kernel settles. */
+	if (e->ended == PW_ENDED_EARLY)
+		lifetime->tw_ended = e->time;
+	else
+		end_hold(t, lifetime, HOLD_TW, e->ended == PW_ENDED_NETNS ? CAUSE_NETNS : CAUSE_TIME_WAIT, e->time,
+			 !lifetime->inexact);
 }
 
 int tracker_feed(struct tracker *t, const struct event *e)
@@ -551,7 +560,11 @@ int tracker_feed(struct tracker *t, const struct event *e)
 
 void tracker_lost(struct tracker *t, struct lifetime *lifetime, enum hold hold, enum cause cause, uint64_t time)
 {
-	if (lifetime->holds & hold)
+	if (!(lifetime->holds & hold))
+		return;
+	if (hold == HOLD_TW && lifetime->tw_ended)
+		end_hold(t, lifetime, hold, cause, lifetime->tw_ended, !lifetime->inexact);
+	else
 		end_hold(t, lifetime, hold, cause, time, false);
 }
 

@@ -78,6 +78,7 @@ struct lifetime {
 	uint64_t since;				/* allocated; 0: before we looked */
 	uint64_t closed_at;			/* 0: open */
 	uint64_t tw_at;				/* 0: no TIME_WAIT yet */
+	uint64_t tw_ended;			/* its TIME_WAIT ended early, why is not known yet; 0: no */
 	uint32_t generation;			/* from 1; (cookie, generation) names it */
 	uint32_t netns;
 	uint32_t error;				/* positive errno that ended the hold; 0: none */

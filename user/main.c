@@ -2,7 +2,9 @@
 /*
  * portwake, in the order data takes:
  *
- *	bpf/probe_cgroup.h	the system calls: bind, connect, listen, send, close
+ *	bpf/probe_fentry.h	the functions that take and give back ports: the best rung
+ *	bpf/probe_kprobe.h	what of that a kprobe can see
+ *	bpf/probe_cgroup.h	the base: the system calls: bind, connect, listen, send, close
  *	bpf/probe_tracepoint.h	what happens later: TCP's end, TIME_WAIT's, route look-ups
  *	bpf/probe_iter.h	sockets open before; single objects looked at again
  *	bpf/record.h		observe(): does this socket hold a port, may that be news?
@@ -20,7 +22,7 @@
  *	user/stats.c hist.c	lifetimes added up; histogram of times
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *
- *	user/cmd_live.c cmd_stats.c cmd.c	the commands and what they share
+ *	user/cmd_live.c cmd_stats.c cmd_probes.c cmd.c	the commands and what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground
  */

@@ -146,6 +146,17 @@ static int set_ports(struct options *o, const char *value, char *why, size_t siz
 	return 0;
 }
 
+static int set_rung(struct options *o, const char *value, char *why, size_t size)
+{
+	if (o->rung_count == OPTIONS_FILES)
+		return refuse(why, size, "more than %d rungs", OPTIONS_FILES);
+	if (!probe_knows_rung(value))
+		return refuse(why, size, "'%s' is not fentry, kprobe or base, nor HOOK=one of these with a hook of "
+			      "`portwake probes`", value);
+	o->rungs[o->rung_count++] = value;
+	return 0;
+}
+
 static int set_by(struct options *o, const char *value, char *why, size_t size)
 {
 	if (stats_by_of(value, &o->by))
@@ -162,19 +173,21 @@ static int set_sort(struct options *o, const char *value, char *why, size_t size
 
 const struct option_row option_rows[] = {
 	{ "json", 'j', NULL, "one JSON object a line", FOR_ALL, set_json },
-	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m); default: at Ctrl-C", FOR_ALL, set_duration },
-	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated", FOR_ALL, set_netns },
-	{ "pid", 'p', "PID[,PID]", "only what these processes allocate", FOR_ALL, set_pid },
-	{ "comm", 'c', "NAME", "only what processes of this name allocate", FOR_ALL, set_comm },
-	{ "cgroup", 'g', "PATH", "only what processes in this cgroup (v2) and below allocate", FOR_ALL, set_cgroup },
-	{ "port", 'P', "N[-M],...", "only these local ports", FOR_ALL, set_port },
-	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_ALL, set_proto },
+	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m); default: at Ctrl-C", FOR_TRACING, set_duration },
+	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated", FOR_TRACING, set_netns },
+	{ "pid", 'p', "PID[,PID]", "only what these processes allocate", FOR_TRACING, set_pid },
+	{ "comm", 'c', "NAME", "only what processes of this name allocate", FOR_TRACING, set_comm },
+	{ "cgroup", 'g', "PATH", "only what processes in this cgroup (v2) and below allocate", FOR_TRACING, set_cgroup },
+	{ "port", 'P', "N[-M],...", "only these local ports", FOR_TRACING, set_port },
+	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_TRACING, set_proto },
 	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
-	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated", FOR_ALL,
+	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated", FOR_TRACING,
 	  set_ports },
-	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_ALL, set_ring_size },
+	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_TRACING, set_ring_size },
+	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated", FOR_ALL,
+	  set_rung },
 	{ "verbose", 'v', NULL, "say more on stderr", FOR_ALL, set_verbose },
 	{ "help", 'h', NULL, "this text", FOR_ALL, set_help },
 };

@@ -27,6 +27,8 @@ struct options {
 	const char *cgroup;		/* NULL: any */
 	const char *files[OPTIONS_FILES];	/* --ports */
 	size_t file_count;
+	const char *rungs[OPTIONS_FILES];	/* --rung */
+	size_t rung_count;
 	enum stats_by by;
 	enum stats_sort sort;
 	char *const *command;		/* NULL: none */
@@ -36,7 +38,9 @@ struct options {
 enum command_bit {
 	FOR_LIVE = 1,
 	FOR_STATS = 2,
-	FOR_ALL = FOR_LIVE | FOR_STATS,
+	FOR_PROBES = 4,
+	FOR_TRACING = FOR_LIVE | FOR_STATS,
+	FOR_ALL = FOR_TRACING | FOR_PROBES,
 };
 
 struct option_row {

@@ -15,13 +15,17 @@
 #include "portwake.skel.h"
 #pragma GCC diagnostic pop
 
+#define ENOTSUPP 524	/* the kernel's own, of arm64 without trampolines; not of errno.h */
 #define BATCH 16384	/* records that one probe_consume() hands out at most */
-#define PROGRAMS 4
-#define RUNGS 3
+#define PROGRAMS 5
+#define RUNGS 6
 
 struct rung {
 	const char *name;
+	const char *exact;
+	const char *cost;
 	const char *programs[PROGRAMS];
+	const char *needs;	/* hook that must stand on a rung of the same name, for it notes what this one asks; NULL: none */
 };
 
 struct hook {
@@ -31,6 +35,9 @@ struct hook {
 	struct rung rungs[RUNGS];	/* best first */
 };
 
+#define EXACT "exact"
+#define DISCONNECT "a disconnect is seen at the next call or within a second"
+
 /*
  * The ladder. A row is a thing watched; its rungs are tried from the left, and
  * the first that loads and attaches is used. What ends a lifetime is attached
@@ -38,26 +45,49 @@ struct hook {
  */
 static const struct hook ladder[] = {
 	{ "tcp-release", "TCP giving a port back or over to TIME_WAIT", true,
-	  { { "tracepoint", { "set_state", "destroy_sock" } } } },
+	  { { "fentry", EXACT, "each release", { "fentry_put_port", "fentry_time_wait", "fentry_listen_stop" }, NULL },
+	    { "fentry", EXACT, "each release", { "fentry_put_port", "fentry_time_wait_old", "fentry_listen_stop" }, NULL },
+	    { "kprobe", EXACT, "each release", { "kprobe_put_port", "kprobe_time_wait", "kprobe_listen_stop" }, NULL },
+	    { "kprobe", EXACT, "each release", { "kprobe_put_port", "kprobe_time_wait_old", "kprobe_listen_stop" }, NULL },
+	    { "tracepoint", EXACT, "each change of a TCP state", { "set_state", "destroy_sock" }, NULL } } },
 	{ "udp-destroy", "SOCK_DESTROY of a UDP socket", false,
-	  { { "tracepoint", { "error_report" } } } },
-	{ "time-wait-end", "a TIME_WAIT expiring", false,
-	  { { "tracepoint", { "timer_expire" } } } },
+	  { { "fentry", EXACT, "each SOCK_DESTROY", { "fexit_udp_abort" }, NULL },
+	    { "tracepoint", EXACT, "each socket error", { "error_report" }, NULL } } },
+	{ "time-wait-end", "the end of a TIME_WAIT", false,
+	  { { "fentry", EXACT, "each end of a TIME_WAIT", { "fentry_time_wait_end" }, NULL },
+	    { "kprobe", EXACT, "each end of a TIME_WAIT", { "kprobe_time_wait_end" }, NULL },
+	    { "tracepoint", "an end before its time is seen within a second", "each timer that expires",
+	      { "timer_expire" }, NULL } } },
 	{ "close", "the last descriptor closed", true,
-	  { { "cgroup", { "sock_release" } } } },
+	  { { "fentry", EXACT, "each close of a socket", { "fentry_release" }, NULL },
+	    { "cgroup", "a kernel socket's end is seen within a second", "each close of a socket",
+	      { "sock_release" }, NULL } } },
 	{ "bind", "bind() of a port, asked for and taken", true,
-	  { { "cgroup", { "bind4", "bind6", "post_bind4", "post_bind6" } } } },
+	  { { "fentry", EXACT, "each bind()", { "fentry_bind4", "fentry_bind6", "fexit_bind4", "fexit_bind6" }, NULL },
+	    { "cgroup", EXACT, "each bind()", { "bind4", "bind6", "post_bind4", "post_bind6" }, NULL } } },
 	{ "tcp-open", "TCP connect() and listen() taking a port", true,
-	  { { "sockops", { "sockops" } } } },
-	{ "udp-connect", "UDP connect() taking a port", false,
-	  { { "cgroup+tracepoint", { "connect4", "connect6", "route4", "route6" } },
-	    { "cgroup+tracepoint, IPv4 only", { "connect4", "route4" } } } },
+	  { { "fentry", EXACT, "each connect() and listen()", { "fexit_connect4", "fexit_connect6", "fexit_listen" },
+	      NULL },
+	    { "sockops", "a deferred TCP Fast Open is seen at its first write", "each connection, several times",
+	      { "sockops" }, NULL } } },
+	{ "udp-connect", "UDP connect() taking a port or giving it back", false,
+	  { { "fentry", EXACT, "each UDP connect()", { "fentry_dgram_connect", "fexit_dgram_connect" }, "bind" },
+	    { "kprobe", "of UDP-Lite, a port is seen at the close", "each UDP connect()",
+	      { "connect4", "connect6", "kprobe_dgram_connect", "kretprobe_dgram_connect" }, NULL },
+	    { "cgroup", DISCONNECT, "each connect() and each route look-up",
+	      { "connect4", "connect6", "route4", "route6" }, NULL },
+	    { "cgroup", DISCONNECT "; IPv4 only", "each connect() and each route look-up", { "connect4", "route4" },
+	      NULL } } },
 	{ "udp-send", "an unconnected UDP send taking a port", false,
-	  { { "cgroup", { "sendmsg4", "sendmsg6" } } } },
+	  { { "fentry", EXACT, "each UDP port taken", { "fexit_udp_port4", "fexit_udp_port6" }, "udp-connect" },
+	    { "cgroup", "of a send that fails, a port is seen at the close", "each unconnected UDP send",
+	      { "sendmsg4", "sendmsg6" }, NULL } } },
 	{ "snapshot", "sockets open before", true,
-	  { { "iterator", { "iter_task_file", "iter_tcp", "iter_udp" } } } },
+	  { { "iterator", EXACT, "the start, and the end of a gap", { "iter_task_file", "iter_tcp", "iter_udp" },
+	      NULL } } },
 	{ "look", "does that object still hold its port", true,
-	  { { "syscall program", { "look_again" } } } },
+	  { { "syscall", "within a second", "each TIME_WAIT and connected UDP socket, once a second",
+	      { "look_again" }, NULL } } },
 };
 
 #define HOOKS ARRAY_SIZE(ladder)
@@ -66,6 +96,7 @@ struct probe {
 	struct portwake_bpf *skel;
 	struct ring_buffer *ring;
 	struct bpf_link *links[HOOKS][PROGRAMS];
+	uint64_t tw_handler;	/* address of tw_timer_handler(); 0: hidden */
 	struct probe_hook hooks[HOOKS];
 	int rung[HOOKS];
 	int cpus;
@@ -98,26 +129,110 @@ static const char *program_of(const struct probe *p, size_t hook, size_t i)
 	return rung && i < PROGRAMS ? rung->programs[i] : NULL;
 }
 
-static void step_down(struct probe *p, size_t hook, const char *program, int error)
+static void _printf_(3, 4) step_down(struct probe *p, size_t hook, const char *fmt, ...)
 {
 	struct probe_hook *out = &p->hooks[hook];
 	size_t used = strlen(out->passed);
+	va_list args;
 
-	snprintf(out->passed + used, sizeof(out->passed) - used, "%s%s refused: %s", used ? "; " : "", program,
-		 strerror(-error));
+	if (used && used + 2 < sizeof(out->passed)) {
+		strcpy(out->passed + used, "; ");
+		used += 2;
+	}
+	va_start(args, fmt);
+	vsnprintf(out->passed + used, sizeof(out->passed) - used, fmt, args);
+	va_end(args);
 	p->rung[hook]++;
 }
 
-/* Steps down the hook that has this program, for a reason of ours. */
-static void step_down_named(struct probe *p, const char *program, const char *why)
+static bool on_rung(const struct probe *p, size_t hook, const char *name)
+{
+	const struct rung *rung = rung_of(p, hook);
+
+	return rung && !strcmp(rung->name, name);
+}
+
+/* Steps every hook off the rungs of this name, for one reason that holds for all of them. */
+static void leave_rung(struct probe *p, const char *name, const char *why)
 {
 	for (size_t hook = 0; hook < HOOKS; hook++) {
-		struct probe_hook *out = &p->hooks[hook];
+		bool told = false;
 
-		if (!program_of(p, hook, 0) || strcmp(program_of(p, hook, 0), program) != 0)
-			continue;
-		snprintf(out->passed, sizeof(out->passed), "%s", why);
-		p->rung[hook]++;
+		for (; on_rung(p, hook, name); told = true) {
+			if (told)
+				p->rung[hook]++;
+			else
+				step_down(p, hook, "%s", why);
+		}
+	}
+}
+
+static size_t hook_of(const char *name)
+{
+	size_t hook = 0;
+
+	while (strcmp(ladder[hook].name, name) != 0)
+		hook++;
+	return hook;
+}
+
+/* A rung whose notes are taken by another hook steps down with it. */
+static void follow_needs(struct probe *p)
+{
+	for (size_t hook = 0; hook < HOOKS; hook++) {
+		const struct rung *rung = rung_of(p, hook);
+
+		if (rung && rung->needs && !on_rung(p, hook_of(rung->needs), rung->name))
+			step_down(p, hook, "%s needs %s on its rung", rung->name, rung->needs);
+		/* Then the look at each TIME_WAIT, once a second, stands for it. */
+		else if (rung && !p->tw_handler && !strcmp(rung->programs[0], "timer_expire"))
+			step_down(p, hook, "the address of tw_timer_handler is hidden (kernel.kptr_restrict)");
+	}
+}
+
+/* Better rungs have lower ranks; what is neither fentry nor kprobe is the base. */
+static int rank_of(const char *rung)
+{
+	if (!strcmp(rung, "fentry"))
+		return 0;
+	return strcmp(rung, "kprobe") ? 2 : 1;
+}
+
+bool probe_knows_rung(const char *text)
+{
+	const char *equals = strchr(text, '=');
+	const char *name = equals ? equals + 1 : text;
+	bool known = !equals;
+
+	for (size_t hook = 0; hook < HOOKS && !known; hook++)
+		known = strlen(ladder[hook].name) == (size_t)(equals - text) &&
+			!strncmp(text, ladder[hook].name, (size_t)(equals - text));
+	return known && (!strcmp(name, "fentry") || !strcmp(name, "kprobe") || !strcmp(name, "base"));
+}
+
+/* The rung asked for, of a hook: by its own name before by everybody's. NULL: any. */
+static const char *asked_rung(const struct probe_options *o, size_t hook)
+{
+	const char *all = NULL;
+	size_t length = strlen(ladder[hook].name);
+
+	for (size_t i = 0; i < o->rung_count; i++) {
+		if (!strncmp(o->rungs[i], ladder[hook].name, length) && o->rungs[i][length] == '=')
+			return o->rungs[i] + length + 1;
+		if (!strchr(o->rungs[i], '='))
+			all = o->rungs[i];
+	}
+	return all;
+}
+
+/* A rung asked for is where a hook begins to try. */
+static void heed_rungs(struct probe *p, const struct probe_options *o)
+{
+	for (size_t hook = 0; hook < HOOKS; hook++) {
+		const char *asked = asked_rung(o, hook);
+
+		while (asked && rung_of(p, hook) && rank_of(rung_of(p, hook)->name) < rank_of(asked))
+			step_down(p, hook, "%s passed over by --rung", rung_of(p, hook)->name);
 	}
 }
 
@@ -138,13 +253,14 @@ static uint32_t ring_size_of(const struct probe_options *o)
 	return o->ring_size ? o->ring_size : PROBE_RING_DEFAULT;
 }
 
-static void configure(struct portwake_bpf *skel, const struct probe_options *o, uint32_t ring_size)
+static void configure(struct portwake_bpf *skel, const struct probe *p, const struct probe_options *o,
+		      uint32_t ring_size)
 {
 	struct pw_settings *settings = (struct pw_settings *)&skel->rodata->settings;
 
 	*settings = o->settings;
 	settings->wake_bytes = ring_size / 8;
-	settings->tw_handler = tw_handler();
+	settings->tw_handler = p->tw_handler;
 	if (o->ports) {
 		settings->by_port = 1;
 		memcpy((void *)skel->rodata->wanted_ports, o->ports->bits, sizeof(o->ports->bits));
@@ -152,21 +268,43 @@ static void configure(struct portwake_bpf *skel, const struct probe_options *o, 
 	bpf_map__set_max_entries(skel->maps.ring, ring_size);
 }
 
-/* Would this program load, alone? */
-static int trial(const struct probe_options *o, const char *name)
+/* Would this program load, alone? And attach, which takes no cgroup? */
+static int trial(const struct probe *p, const struct probe_options *o, const char *name, bool attach)
 {
+	struct bpf_link *link = NULL;
 	struct portwake_bpf *skel = portwake_bpf__open();
 	struct bpf_program *program;
 	int r;
 
 	if (!skel)
 		return -errno;
-	configure(skel, o, (uint32_t)sysconf(_SC_PAGESIZE));
+	configure(skel, p, o, (uint32_t)sysconf(_SC_PAGESIZE));
 	program = bpf_object__find_program_by_name(skel->obj, name);
 	bpf_program__set_autoload(program, true);
 	r = portwake_bpf__load(skel);
+	if (!r && attach) {
+		link = bpf_program__attach(program);
+		r = link ? 0 : -errno;
+		bpf_link__destroy(link);
+	}
 	portwake_bpf__destroy(skel);
 	return r;
+}
+
+/* Would a program of this kind load and attach at all? fentry and kprobes are there or not: asked once, not per hook. */
+static void ask_kind(struct probe *p, const struct probe_options *o, const char *rung, const char *program,
+		     const char *without)
+{
+	char why[96];
+	int r = trial(p, o, program, true);
+
+	if (!r)
+		return;
+	if (r == -ENOENT || r == -EOPNOTSUPP || r == -ENOTSUPP)
+		snprintf(why, sizeof(why), "%s", without);
+	else
+		snprintf(why, sizeof(why), "%s refused: %s", rung, strerror(-r));
+	leave_rung(p, rung, why);
 }
 
 /* Steps down every hook with a program that does not load; how many did. */
@@ -178,11 +316,11 @@ static int find_culprits(struct probe *p, const struct probe_options *o)
 		const char *name;
 
 		for (size_t i = 0; (name = program_of(p, hook, i)); i++) {
-			int r = trial(o, name);
+			int r = trial(p, o, name, false);
 
 			if (!r)
 				continue;
-			step_down(p, hook, name, r);
+			step_down(p, hook, "%s refused: %s", name, strerror(-r));
 			found++;
 			break;
 		}
@@ -197,7 +335,7 @@ static int load(struct probe *p, const struct probe_options *o)
 	p->skel = portwake_bpf__open();
 	if (!p->skel)
 		return -errno;
-	configure(p->skel, o, ring_size_of(o));
+	configure(p->skel, p, o, ring_size_of(o));
 	for (size_t hook = 0; hook < HOOKS; hook++)
 		for (size_t i = 0; (name = program_of(p, hook, i)); i++)
 			bpf_program__set_autoload(bpf_object__find_program_by_name(p->skel->obj, name), true);
@@ -242,7 +380,7 @@ static int attach(struct probe *p, const struct probe_options *o)
 			p->links[hook][i] = attach_one(program, o->cgroup_root);
 			if (p->links[hook][i])
 				continue;
-			step_down(p, hook, name, -errno);
+			step_down(p, hook, "%s refused: %s", name, strerror(errno));
 			return -EAGAIN;
 		}
 	}
@@ -273,12 +411,14 @@ static int look_part(struct probe *p, struct pw_look *looks, size_t count)
 
 static int climb(struct probe *p, const struct probe_options *o)
 {
-	/* kptr_restrict hides it; then the look at each TIME_WAIT, once a second, is all there is. */
-	if (!tw_handler())
-		step_down_named(p, "timer_expire", "the address of tw_timer_handler is hidden (kernel.kptr_restrict)");
+	heed_rungs(p, o);
+	p->tw_handler = tw_handler();
+	ask_kind(p, o, "fentry", "fentry_put_port", "no fentry in this kernel");
+	ask_kind(p, o, "kprobe", "kprobe_put_port", "no kprobes in this kernel");
 	for (;;) {
 		int r;
 
+		follow_needs(p);
 		if (missing_vital(p))
 			return -EOPNOTSUPP;
 		r = load(p, o);
@@ -306,6 +446,8 @@ static void publish(struct probe *p)
 		p->hooks[hook].name = ladder[hook].name;
 		p->hooks[hook].watches = ladder[hook].watches;
 		p->hooks[hook].rung = rung ? rung->name : NULL;
+		p->hooks[hook].exact = rung ? rung->exact : "not seen";
+		p->hooks[hook].cost = rung ? rung->cost : "nothing";
 	}
 }
 

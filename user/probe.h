@@ -22,6 +22,8 @@ struct probe_options {
 	const struct port_set *ports;	/* NULL: any */
 	uint32_t ring_size;		/* bytes, a power of two and at least a page; 0: PROBE_RING_DEFAULT */
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
+	const char *const *rungs;	/* "NAME" for every hook that has it, or "HOOK=NAME": what is tried; others are passed over */
+	size_t rung_count;
 };
 
 /* Do these filters go by the owner? Then a row without one cannot pass. */
@@ -71,12 +73,17 @@ int probe_walk(struct probe *probe, enum probe_rows rows, probe_event_fn on_row,
 /* Asks the kernel which of these objects still hold their port: sets .held of each. 0 or -errno. */
 int probe_look(struct probe *probe, struct pw_look *looks, size_t count);
 
-/* The ladder: one line a hook. rung NULL: none could be used, passed says why. */
+/* Is this a word for probe_options.rungs? */
+bool probe_knows_rung(const char *text);
+
+/* The ladder: one row a hook. */
 struct probe_hook {
 	const char *name;
 	const char *watches;
-	const char *rung;
-	char passed[160];
+	const char *rung;	/* NULL: none could be used */
+	const char *exact;	/* what is approximate on this rung; "exact" when nothing is */
+	const char *cost;	/* what pays for it */
+	char passed[320];	/* why each better rung was passed over */
 };
 
 size_t probe_hooks(const struct probe *probe, const struct probe_hook **out);

@@ -177,6 +177,7 @@ struct udp_sock {
 };
 
 struct timer_list {
+	long unsigned int expires;
 	void (*function)(struct timer_list *);
 };
 
@@ -192,6 +193,27 @@ struct inet_bind_bucket {
 
 struct socket {
 	struct sock *sk;
+};
+
+struct pt_regs {
+	long unsigned int r15;
+	long unsigned int r14;
+	long unsigned int r13;
+	long unsigned int r12;
+	long unsigned int bp;
+	long unsigned int bx;
+	long unsigned int r11;
+	long unsigned int r10;
+	long unsigned int r9;
+	long unsigned int r8;
+	long unsigned int ax;
+	long unsigned int cx;
+	long unsigned int dx;
+	long unsigned int si;
+	long unsigned int di;
+	long unsigned int orig_ax;
+	long unsigned int ip;
+	long unsigned int sp;
 };
 
 struct kernfs_node {

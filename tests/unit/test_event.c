@@ -267,6 +267,7 @@ union wire {
 	struct pw_head head;
 	struct pw_sock sock;
 	struct pw_process process;
+	struct pw_tw tw;
 	unsigned char bytes[2048];
 };
 
@@ -311,6 +312,8 @@ static void check_promises(const struct event *e)
 		assert_true(e->addr.family == AF_INET || e->addr.family == AF_INET6);
 		assert_true(!e->remote.family == !e->remote_port);
 	}
+	if (e->kind == PW_TW_END)
+		assert_true(e->ended < PW_ENDED_END);
 	if (e->kind == PW_PROCESS)
 		assert_true(e->process.pid && e->exe_length < PW_PATH);
 }
@@ -353,6 +356,8 @@ static void random_records_do_no_harm(void **state)
 		}
 		if (kind == PW_PROCESS)
 			wire.process.path_at %= PW_PATH + 10;
+		if (kind == PW_TW_START || kind == PW_TW_END)
+			wire.tw.ended %= PW_ENDED_END + 1;
 		if (decode(&wire, sizes[kind], &e))
 			continue;
 		check_promises(&e);

@@ -75,6 +75,48 @@ static void time_wait_is_reused_by_the_same_four_tuple(void **state)
 	expect("");
 }
 
+/* fentry and kprobes see the end itself: the new connection, or the look, then tells what it was. */
+static void early_end_waits_for_its_cause(void **state)
+{
+	struct event end = ev_tw(PW_TW_END, 7, 40000, TW, 1002);
+
+	(void)state;
+	end.ended = PW_ENDED_EARLY;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(end);
+	expect("allocate time_wait");
+	feed(ev_connect(8, 40000, 80, 1005));
+	expect("releasereuse allocate");
+	assert_int_equal(tracker_count(t.tracker), 1);
+}
+
+static void early_end_without_a_successor_is_settled_by_a_look(void **state)
+{
+	struct event end = ev_tw(PW_TW_END, 7, 40000, TW, 1002);
+
+	(void)state;
+	end.ended = PW_ENDED_EARLY;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(end);
+	tracker_lost(t.tracker, tracker_find(t.tracker, 7, 1), HOLD_TW, CAUSE_UNKNOWN, 2000);
+	expect("allocate time_wait releaseunknown");
+	assert_int_equal(tracker_count(t.tracker), 0);
+}
+
+static void end_with_the_namespace_says_so(void **state)
+{
+	struct event end = ev_tw(PW_TW_END, 7, 40000, TW, 1002);
+
+	(void)state;
+	end.ended = PW_ENDED_NETNS;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_tw(PW_TW_START, 7, 40000, TW, 1001));
+	feed(end);
+	expect("allocate time_wait releasenetns");
+}
+
 static void time_wait_stays_beside_another_four_tuple(void **state)
 {
 	struct event elsewhere[5];
@@ -239,6 +281,9 @@ static const struct CMUnitTest tests[] = {
 	FED_TEST(release_waits_for_the_time_wait),
 	FED_TEST(release_waits_for_the_socket),
 	FED_TEST(time_wait_is_reused_by_the_same_four_tuple),
+	FED_TEST(early_end_waits_for_its_cause),
+	FED_TEST(early_end_without_a_successor_is_settled_by_a_look),
+	FED_TEST(end_with_the_namespace_says_so),
 	FED_TEST(time_wait_stays_beside_another_four_tuple),
 	FED_TEST(same_socket_allocates_while_its_time_wait_lasts),
 	FED_TEST(second_time_wait_of_a_socket_holds_as_well),

@@ -220,7 +220,8 @@ static void feed_sock(struct twin *twin, const struct event *e)
 static uint32_t error_of(const struct twin_life *life, const struct event *e)
 {
 	bool tcp = life->is.proto == IPPROTO_TCP;
-	bool without = e->flags & PW_F_LATE || (tcp && (e->state == STATE_CLOSE || e->state == STATE_LISTEN));
+	bool without = e->flags & PW_F_LATE || (tcp && (e->state == STATE_CLOSE || e->state == STATE_LISTEN)) ||
+		       (!tcp && e->error != ECONNABORTED);
 
 	return without || e->error == life->stale_error ? 0 : e->error;
 }
@@ -269,7 +270,8 @@ static void mark_closed(struct twin *twin, struct twin_life *life, const struct 
 	if (life->is.closed_at)
 		return;
 	life->is.closed_at = e->time;
-	done_by(tell(twin, life, WHAT_CLOSE, e->time, true), e);
+	if (!(life->is.flags & PW_F_KERNEL))
+		done_by(tell(twin, life, WHAT_CLOSE, e->time, true), e);
 }
 
 static void close_life(struct twin *twin, struct twin_life *life, const struct event *e)

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The rung below fentry, for what ends a lifetime and for UDP connect. A kprobe
+ * program cannot give a socket its cookie, so what begins a lifetime without a
+ * cgroup hook at its side has no rung here.
+ */
+#ifndef PORTWAKE_BPF_PROBE_KPROBE_H
+#define PORTWAKE_BPF_PROBE_KPROBE_H
+
+#include <bpf/bpf_tracing.h>
+#include "bpf/record.h"
+
+SEC("?kprobe/inet_put_port")
+int BPF_KPROBE(kprobe_put_port, struct sock *sk)
+{
+	observe_put_port(sk);
+	return 0;
+}
+
+SEC("?kprobe/inet_csk_listen_stop")
+int BPF_KPROBE(kprobe_listen_stop, struct sock *sk)
+{
+	observe_listen_stop(sk);
+	return 0;
+}
+
+SEC("?kprobe/inet_twsk_hashdance")
+int BPF_KPROBE(kprobe_time_wait_old, struct inet_timewait_sock *tw, struct sock *sk)
+{
+	observe_hashdance(tw, sk);
+	return 0;
+}
+
+SEC("?kprobe/inet_twsk_hashdance_schedule")
+int BPF_KPROBE(kprobe_time_wait, struct inet_timewait_sock *tw, struct sock *sk)
+{
+	observe_hashdance(tw, sk);
+	return 0;
+}
+
+SEC("?kprobe/tcp_twsk_destructor")
+int BPF_KPROBE(kprobe_time_wait_end, struct sock *sk)
+{
+	observe_time_wait_end(sk);
+	return 0;
+}
+
+/* connect4 and connect6 give the socket its cookie in between, and note where to. */
+SEC("?kprobe/inet_dgram_connect")
+int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
+{
+	struct look look = {};
+
+	look.sk = BPF_CORE_READ(socket, sk);
+	arm(&look);
+	return 0;
+}
+
+SEC("?kretprobe/inet_dgram_connect")
+int BPF_KRETPROBE(kretprobe_dgram_connect)
+{
+	struct look look = {};
+
+	if (take_armed(&look))
+		observe_datagram(&look);
+	return 0;
+}
+
+#endif

@@ -52,7 +52,7 @@ PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(UNIT:=.o) $(UNIT_OBJS)
-.PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint \
+.PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels \
 	lint-tidy vmlinux install uninstall clean help
 
 all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
@@ -132,6 +132,20 @@ check-golden: all $(GOLDEN)		## golden outputs (UPDATE=1 writes them anew)
 
 check-e2e: all $(E2E)			## end to end, on this kernel (as root)
 	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- $(E2E)
+
+$(O)/guest-init: tests/kernel/init.c $(O)/flags
+	@$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -static -o $@ $<
+
+$(O)/guest.cpio: $(O)/guest-init $(O)/portwake $(E2E) scripts/pack-guest
+	@$(call say,CPIO,$@)
+	$(Q)CC='$(CC)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
+
+# Not a part of `make check` yet: it downloads kernels, and takes a quarter of an hour.
+check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:RUNG[:TEST]], REFRESH=1, JOBS=2)
+	$(Q)scripts/install-deps kernels
+	$(Q)$(MAKE) --no-print-directory $(O)/guest.cpio
+	$(Q)O='$(O)' scripts/run-tests kernels -- scripts/check-kernels
 
 check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan and UBSan
 	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=1 -j"$$(nproc)" all tests

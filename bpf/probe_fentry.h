@@ -185,7 +185,7 @@ int BPF_PROG(fentry_time_wait_old, struct inet_timewait_sock *tw, struct sock *s
 	return 0;
 }
 
-/* Its name since "net: tcp: un-pin the tw_timer" (Linux 6.11). */
+/* Its name since "net: tcp/dccp: prepare for tw_timer un-pinning" (Linux 6.11). */
 SEC("?fentry/inet_twsk_hashdance_schedule")
 int BPF_PROG(fentry_time_wait, struct inet_timewait_sock *tw, struct sock *sk)
 {

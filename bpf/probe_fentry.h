@@ -78,13 +78,28 @@ int BPF_PROG(fexit_connect6, void *row, struct sock *sk, int error)
 	return on_connected(sk, error);
 }
 
+/* mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. */
+static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
+{
+	struct look look = {};
+
+	look_at(&look, sk, IPPROTO_TCP, PW_HOW_BIND);
+	look.flags = asked ? PW_F_LOCKED : PW_F_EPHEMERAL;
+	observe(sk, &look);
+}
+
 SEC("?fexit/inet_csk_get_port")
 int BPF_PROG(fexit_listen, struct sock *sk, unsigned short port, int error)
 {
 	struct look look = {};
 
-	if (error || sk->__sk_common.skc_state != TCP_LISTEN || sk->sk_protocol != IPPROTO_TCP)
+	if (error || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
+	if (sk->__sk_common.skc_state != TCP_LISTEN) {
+		if (is_mptcp_subflow(sk, IPPROTO_TCP))
+			on_subflow_bound(sk, port);
+		return 0;
+	}
 	look_at(&look, sk, IPPROTO_TCP, PW_HOW_LISTEN);
 	observe(sk, &look);
 	return 0;

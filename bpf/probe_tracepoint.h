@@ -63,14 +63,13 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 /* The look-up of a connect() comes at once; a later one is of another call, in which the port is only found. */
 #define ROUTE_NS 1000000
 
-static __always_inline int on_route(void *ctx)
+static __always_inline int on_route(void)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
 	struct look look = {};
 	struct sock *sk;
 
-	(void)ctx;
 	if (!slot || slot->tid != tid || !tid)
 		return 0;
 	sk = (struct sock *)slot->sk;
@@ -97,13 +96,13 @@ static __always_inline int on_route(void *ctx)
 SEC("?tp_btf/fib_table_lookup")
 int BPF_PROG(route4)
 {
-	return on_route(ctx);
+	return on_route();
 }
 
 SEC("?tp_btf/fib6_table_lookup")
 int BPF_PROG(route6)
 {
-	return on_route(ctx);
+	return on_route();
 }
 
 #endif

@@ -441,7 +441,14 @@ static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
 		record_free(sk, cookie, read_stale_port(sk), left, held);
 }
 
-static __always_inline bool is_armed(const struct sock *sk, __u64 cookie);
+/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
+static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
+}
 
 static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
 {
@@ -540,15 +547,6 @@ static __always_inline void arm(const struct look *look)
 	slot->family = look->family;
 	__builtin_memcpy(slot->remote, look->remote, 16);
 	slot->tid = tid;
-}
-
-/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
-static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct armed *slot = armed_slot(tid);
-
-	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
 }
 
 /* The socket that this thread is connecting; once. */

@@ -83,8 +83,22 @@ struct {
 	__type(value, __u64);		/* thread that is inside bind() or connect(); by thread */
 } calls SEC(".maps");
 
+#define TWINS 12
+struct twins {
+	__u8 ran[TWINS];
+};
+
+#define TWIN_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TWIN_SLOTS);
+	__type(key, __u32);
+	__type(value, struct twins);	/* which first copies of programs have run just now; by thread */
+} twin_marks SEC(".maps");
+
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
+__u32 canary = 0;	/* network namespace whose every port is told whatever the filters say; 0: none */
 __u32 tracer = 0;	/* thread group id of who runs look_again, as the initial PID namespace has it */
 
 #endif

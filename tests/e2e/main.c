@@ -157,7 +157,7 @@ static void collect(void)
 	};
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
-		&cgroup_tests, &isolate_tests, &stats_tests, &minute_tests,
+		&cgroup_tests, &isolate_tests, &stats_tests, &kernel_tests, &minute_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)

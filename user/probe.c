@@ -236,7 +236,7 @@ static struct bpf_link *iterator(struct probe *p, enum probe_rows rows)
 int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, void *arg)
 {
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(iterator(p, rows)));
-	char space[64 * sizeof(struct pw_sock)];
+	_Alignas(struct pw_sock) char space[64 * sizeof(struct pw_sock)];
 	size_t have = 0;
 	struct event event;
 

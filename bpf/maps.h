@@ -57,13 +57,13 @@ struct {
 } asked SEC(".maps");
 
 struct armed {
-	__u64 sk;			/* UDP socket in connect(), whose port is not there yet */
+	__u64 sk;			/* datagram socket in connect() */
 	__u64 cookie;
 	__u64 time;			/* ns, CLOCK_BOOTTIME */
 	__u32 tid;
 	__u16 remote_port;
 	__u8 family;
-	__u8 pad;
+	__u8 had_port;			/* before the connect() */
 	__u8 remote[16];
 };
 

@@ -47,6 +47,7 @@ int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
 	struct look look = {};
 
 	look.sk = BPF_CORE_READ(socket, sk);
+	look.port = BPF_CORE_READ(look.sk, __sk_common.skc_num);
 	arm(&look);
 	return 0;
 }
@@ -55,9 +56,10 @@ SEC("?kretprobe/inet_dgram_connect")
 int BPF_KRETPROBE(kretprobe_dgram_connect)
 {
 	struct look look = {};
+	bool had_port;
 
-	if (take_armed(&look))
-		observe_datagram(&look);
+	if (take_armed(&look, &had_port))
+		observe_datagram(&look, had_port);
 	return 0;
 }
 

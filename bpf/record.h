@@ -327,6 +327,13 @@ static __always_inline void doubt(struct look *look)
 	}
 }
 
+/* A call that finds the port there did not take it: an earlier one did, at a time and by a process that are not known. */
+static __always_inline void doubt_all(struct look *look)
+{
+	look->flags |= already_said(look->cookie, look->port) || by_owner() ? PW_F_UPDATE : PW_F_LATE;
+	look->stranger = true;
+}
+
 /* ---- notes for the length of a system call ---- */
 
 static __always_inline void note_asked(const struct sock *sk, __u16 port)
@@ -551,12 +558,13 @@ static __always_inline void arm(const struct look *look)
 	slot->time = bpf_ktime_get_boot_ns();
 	slot->remote_port = look->remote_port;
 	slot->family = look->family;
+	slot->had_port = look->port != 0;
 	__builtin_memcpy(slot->remote, look->remote, 16);
 	slot->tid = tid;
 }
 
-/* The socket that this thread is connecting; once. */
-static __always_inline bool take_armed(struct look *look)
+/* The socket that this thread is connecting, and whether it had a port before; once. */
+static __always_inline bool take_armed(struct look *look, bool *had_port)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
@@ -565,11 +573,12 @@ static __always_inline bool take_armed(struct look *look)
 		return false;
 	slot->tid = 0;
 	look->sk = (struct sock *)slot->sk;
+	*had_port = slot->had_port;
 	return true;
 }
 
 /* connect() of a datagram socket is done: it holds a port, or it was a disconnect. */
-static __always_inline void observe_datagram(struct look *look)
+static __always_inline void observe_datagram(struct look *look, bool had_port)
 {
 	const struct sock *sk = look->sk;
 	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
@@ -578,10 +587,12 @@ static __always_inline void observe_datagram(struct look *look)
 	if (!look->cookie || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
 		return;
 	look_at(look, look->sk, proto, PW_HOW_CONNECT);
+	if (had_port)
+		doubt_all(look);
 	if (!look->port)
 		record_free(sk, look->cookie, 0, TCP_ESTABLISHED, 0);
 	else if (admit(look, current_task()))
-		record_sock(look, !(look->flags & PW_F_KERNEL));
+		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
 }
 
 /* ---- which call a thread is in, for a hook deep inside it ---- */

@@ -55,6 +55,15 @@ static int on_sample(void *arg, void *data, size_t size)
 	return ++p->batch < BATCH ? 0 : -EAGAIN;
 }
 
+/* lockdown(7): "none integrity [confidentiality]", where the last lets no program read kernel memory. */
+static bool is_locked_down(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/sys/kernel/security/lockdown", "re");
+	char line[128];
+
+	return file && fgets(line, sizeof(line), file) && strstr(line, "[confidentiality]");
+}
+
 static void explain(const struct probe *p, int error, char *why, size_t size)
 {
 	const struct hook *missing = climb_missing(&p->climb);
@@ -65,6 +74,9 @@ static void explain(const struct probe *p, int error, char *why, size_t size)
 	else if (geteuid())
 		snprintf(why, size, "not allowed to load BPF programs (%s): run it as root, as in: sudo portwake",
 			 strerror(-error));
+	else if (is_locked_down())
+		snprintf(why, size, "this kernel is locked down (/sys/kernel/security/lockdown says confidentiality): no program "
+			 "may read its memory; boot it with lockdown=integrity, or without lockdown");
 	else if (missing)
 		snprintf(why, size, "the hook '%s' (%s) cannot be used: %s; root's capabilities or the kernel lack what it needs",
 			 missing->name, missing->watches, p->climb.passed[missing - ladder]);

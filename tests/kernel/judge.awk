@@ -3,7 +3,7 @@
 # test said stands before its line. A run that is called
 #
 #   probes     prints a JSON line for each hook, compared with `expected`: HOOK=RUNG..., *=RUNG for the
-#              others; empty: any
+#              others; -: not asked
 #   LABEL=N:WORDS   is one test, passed when it exits with status N and has said WORDS (a regular expression, with dots
 #              for blanks)
 #
@@ -44,7 +44,7 @@ function hook(line,   name, rung, want) {
 	hooks[rung]++
 	want = name in wanted ? wanted[name] : wanted["*"]
 	known[name]
-	if (expected != "" && rung != want) {
+	if (expected != "-" && rung != want) {
 		wrong++
 		said = said "  " guest ": " name " took " rung ", not " want "\n"
 	}

@@ -44,10 +44,9 @@ int BPF_KPROBE(kprobe_time_wait_end, struct sock *sk)
 SEC("?kprobe/inet_dgram_connect")
 int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
 {
-	struct look look = {};
+	struct sock *sk = BPF_CORE_READ(socket, sk);
+	struct look look = { .sk = sk, .port = read_held(sk, IPPROTO_UDP) };
 
-	look.sk = BPF_CORE_READ(socket, sk);
-	look.port = BPF_CORE_READ(look.sk, __sk_common.skc_num);
 	arm(&look);
 	return 0;
 }

@@ -17,6 +17,7 @@
 enum tcp_state {
 	STATE_ESTABLISHED = 1,
 	STATE_SYN_SENT = 2,
+	STATE_FIN_WAIT2 = 5,
 	STATE_TIME_WAIT = 6,
 	STATE_CLOSE = 7,
 	STATE_CLOSE_WAIT = 8,
@@ -38,6 +39,9 @@ struct event_addr {
 	uint8_t family;		/* AF_INET, AF_INET6; 0: none */
 	uint8_t bytes[16];
 };
+
+/* bytes: 4 of AF_INET, 16 of AF_INET6. */
+void event_addr_set(struct event_addr *out, uint8_t family, const uint8_t *bytes);
 
 struct event {
 	enum pw_kind kind;

@@ -14,6 +14,7 @@
  *	user/probe.c		the ladder; loads, attaches, reads the ring and the loss counters
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
+ *	user/diag.c		sockets by sock_diag: what iterators do not tell
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
  *	user/lifetime.c		the tracker: statements to lifetimes
  *	user/identity.c		process to executable, cgroup (cgroup.c), container

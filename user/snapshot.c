@@ -2,19 +2,14 @@
 /* Sockets open before us. */
 #include "user/snapshot.h"
 
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "user/clock.h"
+#include "user/diag.h"
 #include "user/map.h"
 #include "user/mem.h"
 #include "user/netns.h"
-
-/* include/net/tcp_states.h: TCP_BOUND_INACTIVE, since Linux 6.8; older kernels list nothing for it. */
-#define STATE_BOUND_INACTIVE 13
 
 void snapshot_add(struct snapshot *s, const struct event *row)
 {
@@ -51,77 +46,34 @@ static bool may_dump(const struct pw_settings *s)
 	return !probe_by_owner(s) && (!s->protos || s->protos & PW_PROTO_TCP);
 }
 
-static int on_diag(const struct nlmsghdr *header, void *arg)
+static void on_bound(void *arg, const struct diag_row *bound)
 {
-	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(header);
 	struct diag_walk *walk = arg;
 	struct event row = {
 		.kind = PW_SOCK,
 		.time = now_boottime(),
-		.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32,
-		.port = ntohs(m->id.idiag_sport),
+		.cookie = bound->cookie,
+		.port = bound->port,
 		.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN,
 		.state = STATE_CLOSE,
 		.proto = IPPROTO_TCP,
 		.netns = walk->netns,
-		.addr = { .family = m->idiag_family },
+		.addr = bound->addr,
 	};
 
-	memcpy(row.addr.bytes, m->id.idiag_src, m->idiag_family == AF_INET ? 4 : 16);
-	if (row.port && row.cookie && (!walk->filter->ports || port_set_has(walk->filter->ports, row.port)))
+	if (!walk->filter->ports || port_set_has(walk->filter->ports, row.port))
 		snapshot_add(walk->snapshot, &row);
-	return MNL_CB_OK;
-}
-
-static int read_dump(struct mnl_socket *socket, unsigned int seq, struct diag_walk *walk)
-{
-	char buffer[16384];
-	unsigned int port = mnl_socket_get_portid(socket);
-	int r = 1;
-
-	while (r > 0) {
-		ssize_t got = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-
-		if (got < 0)
-			return -errno;
-		r = mnl_cb_run(buffer, (size_t)got, seq, port, on_diag, walk);
-	}
-	return r < 0 ? -errno : 0;
-}
-
-static int dump_bound(struct mnl_socket *socket, uint8_t family, struct diag_walk *walk)
-{
-	char buffer[256];
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *request;
-
-	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	header->nlmsg_seq = family;
-	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	request->sdiag_family = family;
-	request->sdiag_protocol = IPPROTO_TCP;
-	request->idiag_states = 1u << STATE_BOUND_INACTIVE;
-	if (mnl_socket_sendto(socket, header, header->nlmsg_len) < 0)
-		return -errno;
-	return read_dump(socket, family, walk);
-}
-
-static void mnl_closep(struct mnl_socket **socket)
-{
-	if (*socket)
-		mnl_socket_close(*socket);
 }
 
 /* Best effort: a kernel without inet_diag lacks only these rows. */
 static void walk_bound(struct diag_walk walk)
 {
-	_cleanup_(mnl_closep) struct mnl_socket *socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	struct diag_query query = { .family = AF_INET, .proto = IPPROTO_TCP, .states = DIAG_BOUND };
 
-	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
+	if (diag_dump(&query, on_bound, &walk))
 		return;
-	if (!dump_bound(socket, AF_INET, &walk))
-		dump_bound(socket, AF_INET6, &walk);
+	query.family = AF_INET6;
+	diag_dump(&query, on_bound, &walk);
 }
 
 /* ---- settling ---- */

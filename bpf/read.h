@@ -47,6 +47,22 @@ static __always_inline __u16 read_held(const struct sock *sk, __u16 proto)
 	return BPF_CORE_READ(sk, __sk_common.skc_num);
 }
 
+/* enum pw_trait of what sockets and TIME_WAITs have in common. */
+static __always_inline __u8 read_options(const struct sock_common *common)
+{
+	return (BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuse) ? PW_T_REUSE : 0) |
+	       (BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuseport) ? PW_T_REUSEPORT : 0) |
+	       (BPF_CORE_READ_BITFIELD_PROBED(common, skc_ipv6only) ? PW_T_V6ONLY : 0);
+}
+
+/* enum pw_trait of a socket that is nobody's, whatever process is looked for. */
+static __always_inline __u8 read_loose(const struct sock *sk)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & 1UL << SOCK_DEAD)
+		return PW_T_DEAD;
+	return BPF_CORE_READ(sk, sk_socket) ? 0 : PW_T_UNFETCHED;
+}
+
 /* The port it had last, also when it was given back. */
 static __always_inline __u16 read_stale_port(const struct sock *sk)
 {

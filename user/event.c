@@ -49,6 +49,9 @@ static int decode_sock(const struct pw_sock *wire, struct event *out)
 	out->bucket = wire->bucket;
 	out->error = wire->error;
 	out->by_connect = wire->by_connect;
+	out->traits = wire->traits;
+	out->bound_dev = wire->bound_dev;
+	out->sock_uid = wire->sock_uid;
 	event_addr_set(&out->addr, wire->family, wire->addr);
 	if (wire->remote_port) {
 		out->remote_port = wire->remote_port;

@@ -59,6 +59,10 @@ struct event {
 	uint64_t sk;
 	uint64_t bucket;
 	bool by_connect;	/* rows: the number was chosen by connect() */
+	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
+	uint8_t traits;		/* rows: enum pw_trait */
+	uint32_t bound_dev;	/* rows: interface index; 0: none */
+	uint32_t sock_uid;	/* rows: of the socket; of a TIME_WAIT nothing */
 	struct event_addr addr;
 	struct event_addr remote;	/* family 0: none */
 

@@ -21,6 +21,7 @@
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
  *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *
  *	user/cmd_live.c cmd_stats.c cmd_probes.c cmd.c	the commands and what they share

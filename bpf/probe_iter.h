@@ -36,7 +36,7 @@ static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 		look->flags |= PW_F_KERNEL;
 	fill_socket(row, look);
 	fill_traits(row, &look->sk->__sk_common);
-	row->traits |= read_loose(look->sk);
+	row->traits |= read_loose(look->sk, look->proto);
 	row->sock_uid = BPF_CORE_READ(look->sk, sk_uid.val);
 	if (look->proto == IPPROTO_TCP)
 		fill_bucket(row, (struct inet_bind_bucket *)read_bucket(look->sk));

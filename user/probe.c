@@ -103,6 +103,7 @@ struct probe {
 	probe_event_fn on_event;
 	void *arg;
 	uint64_t malformed;
+	bool partial;		/* probe_options.iterators_only */
 	int batch;		/* records handed out by the probe_consume() at work */
 };
 
@@ -438,6 +439,20 @@ static int climb(struct probe *p, const struct probe_options *o)
 	}
 }
 
+/* Without the ladder: the iterators load and attach, or nothing does. */
+static int stay_on_the_ground(struct probe *p, const struct probe_options *o)
+{
+	int r;
+
+	for (size_t hook = 0; hook < HOOKS; hook++)
+		p->rung[hook] = strcmp(ladder[hook].name, "snapshot") ? RUNGS : 0;
+	p->partial = true;
+	r = load(p, o);
+	if (!r)
+		r = attach(p, o);
+	return r == -EAGAIN ? -EOPNOTSUPP : r;
+}
+
 static void publish(struct probe *p)
 {
 	for (size_t hook = 0; hook < HOOKS; hook++) {
@@ -467,7 +482,7 @@ static int on_sample(void *arg, void *data, size_t size)
 
 static void explain(const struct probe *p, int error, char *why, size_t size)
 {
-	const struct hook *missing = missing_vital(p);
+	const struct hook *missing = p->partial ? NULL : missing_vital(p);
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		snprintf(why, size, "this kernel shows no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y, "
@@ -506,7 +521,7 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		return p->cpus;
 	if (cannot_even_try(p, why, why_size))
 		return -EPERM;
-	r = climb(p, o);
+	r = o->iterators_only ? stay_on_the_ground(p, o) : climb(p, o);
 	if (r) {
 		explain(p, r, why, why_size);
 		return r;

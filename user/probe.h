@@ -24,6 +24,7 @@ struct probe_options {
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
 	const char *const *rungs;	/* "NAME" for every hook that has it, or "HOOK=NAME": what is tried; others are passed over */
 	size_t rung_count;
+	bool iterators_only;		/* for probe_walk() alone: nothing stands on a live hook */
 };
 
 /* Do these filters go by the owner? Then a row without one cannot pass. */

@@ -59,6 +59,7 @@ static void on_bound(void *arg, const struct diag_row *bound)
 		.proto = IPPROTO_TCP,
 		.netns = walk->netns,
 		.addr = bound->addr,
+		.sock_uid = bound->uid,
 	};
 
 	if (!walk->filter->ports || port_set_has(walk->filter->ports, row.port))
@@ -98,7 +99,7 @@ static int compare_rows(const void *left, const void *right)
 		return a->process.pid ? -1 : 1;
 	if (a->process.start != b->process.start)
 		return a->process.start < b->process.start ? -1 : 1;
-	return 0;
+	return a->process.pid < b->process.pid ? -1 : a->process.pid > b->process.pid;
 }
 
 static bool is_listener(const struct event *row)
@@ -146,15 +147,13 @@ static bool is_accepted(const struct map *listening, const struct event *row)
 	       (row->addr.family == AF_INET && listens_there(listening, row->bucket, &any4));
 }
 
-/* Is row of the same object as the one before it? */
-static bool is_same(const struct event *before, const struct event *row)
+bool snapshot_same(const struct event *before, const struct event *row)
 {
 	return before->cookie == row->cookie && is_time_wait(before) == is_time_wait(row) &&
 	       (!is_time_wait(row) || before->sk == row->sk);
 }
 
-/* Takes the kind off rows of accepted sockets. */
-static int drop_accepted(struct snapshot *s)
+static int mark_accepted(struct snapshot *s)
 {
 	_cleanup_map_ struct map listening = { 0 };
 
@@ -163,8 +162,7 @@ static int drop_accepted(struct snapshot *s)
 		    map_put(&listening, listener_key(s->rows[i].bucket, &s->rows[i].addr), &s->rows[i]))
 			return -ENOMEM;
 	for (size_t i = 0; i < s->count; i++)
-		if (is_accepted(&listening, &s->rows[i]))
-			s->rows[i].kind = PW_NONE;
+		s->rows[i].accepted = is_accepted(&listening, &s->rows[i]);
 	return 0;
 }
 
@@ -176,7 +174,7 @@ static void keep_one_each(struct snapshot *s)
 	for (size_t i = 0; i < s->count; i++) {
 		const struct event *row = &s->rows[i];
 
-		if (row->kind == PW_NONE || (kept && is_same(&s->rows[kept - 1], row)))
+		if (row->accepted || (kept && snapshot_same(&s->rows[kept - 1], row)))
 			continue;
 		s->rows[kept] = *row;
 		if (snapshot_doubtful(row))
@@ -191,15 +189,19 @@ static void keep_one_each(struct snapshot *s)
 	s->count = kept;
 }
 
-int snapshot_settle(struct snapshot *s)
+int snapshot_sort(struct snapshot *s)
 {
-	int r;
-
 	if (s->error)
 		return s->error;
 	if (s->count)
 		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
-	r = drop_accepted(s);
+	return mark_accepted(s);
+}
+
+int snapshot_settle(struct snapshot *s)
+{
+	int r = snapshot_sort(s);
+
 	if (!r)
 		keep_one_each(s);
 	return r;
@@ -227,16 +229,23 @@ static int take_netns(void *arg, uint32_t inode)
 	return r ? r : taking->pump(taking->arg);
 }
 
+/* Is there a socket that a process may have, and none was seen to? s is sorted. */
 static bool lacks_owner(const struct snapshot *s)
 {
-	for (size_t i = 0; i < s->count; i++)
-		if (!s->rows[i].process.pid && !is_time_wait(&s->rows[i]) && !(s->rows[i].flags & PW_F_KERNEL))
+	for (size_t i = 0; i < s->count; i++) {
+		const struct event *row = &s->rows[i];
+
+		if (i && snapshot_same(row - 1, row))
+			continue;
+		if (!row->process.pid && !is_time_wait(row) && !(row->flags & PW_F_KERNEL) &&
+		    !(row->traits & (PW_T_DEAD | PW_T_UNFETCHED)) && !row->accepted)
 			return true;
+	}
 	return false;
 }
 
-int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
-		  void *arg)
+int snapshot_gather(struct snapshot *s, struct probe *probe, const struct probe_options *filter,
+		    int (*pump)(void *arg), void *arg)
 {
 	struct taking taking = { s, probe, filter, pump, arg };
 	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
@@ -244,13 +253,21 @@ int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_op
 	if (!r)
 		r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
 	if (!r)
-		r = snapshot_settle(s);
+		r = snapshot_sort(s);
 	/*
 	 * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a
 	 * descriptor that moves while processes are walked may be missed in both.
 	 */
 	if (!r && (probe_by_owner(&filter->settings) || lacks_owner(s)))
 		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	return r ? r : snapshot_sort(s);
+}
+
+int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
+		  void *arg)
+{
+	int r = snapshot_gather(s, probe, filter, pump, arg);
+
 	return r ? r : snapshot_settle(s);
 }
 

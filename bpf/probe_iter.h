@@ -26,18 +26,20 @@ static __always_inline void fill_traits(struct pw_sock *row, const struct sock_c
 /* False where the filters pass the socket by. */
 static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 {
+	const struct sock *sk = look->sk;
+
 	row->head.kind = PW_SOCK;
 	row->head.size = sizeof(*row);
 	row->head.time = bpf_ktime_get_boot_ns();
-	if (!look->port || !wanted_socket(look->sk, look->proto, look->port))
+	if (!look->port || !wanted_socket(sk, look->proto, look->port))
 		return false;
 	look->flags |= PW_F_ROW;
-	if (is_kernel_socket(look->sk, look->proto))
+	if (is_kernel_socket(sk, look->proto))
 		look->flags |= PW_F_KERNEL;
 	fill_socket(row, look);
-	fill_traits(row, &look->sk->__sk_common);
-	row->traits |= read_loose(look->sk, look->proto);
-	row->sock_uid = BPF_CORE_READ(look->sk, sk_uid.val);
+	fill_traits(row, &sk->__sk_common);
+	row->traits |= read_loose(sk, look->proto);
+	row->sock_uid = BPF_CORE_READ(sk, sk_uid.val);
 	if (look->proto == IPPROTO_TCP)
 		fill_bucket(row, (struct inet_bind_bucket *)read_bucket(look->sk));
 	return true;

@@ -19,6 +19,7 @@ enum status {
 int cmd_live(const struct options *options);
 int cmd_stats(const struct options *options);
 int cmd_probes(const struct options *options);
+int cmd_who(const struct options *options);
 
 /* What a tracing command stands on. */
 struct tracing {

@@ -32,6 +32,8 @@ struct options {
 	enum stats_by by;
 	enum stats_sort sort;
 	char *const *command;		/* NULL: none */
+	char **words;			/* what is no option, of a command that takes such */
+	size_t word_count;
 };
 
 /* The commands, for `option.commands`. */
@@ -39,8 +41,9 @@ enum command_bit {
 	FOR_LIVE = 1,
 	FOR_STATS = 2,
 	FOR_PROBES = 4,
+	FOR_WHO = 32,
 	FOR_TRACING = FOR_LIVE | FOR_STATS,
-	FOR_ALL = FOR_TRACING | FOR_PROBES,
+	FOR_ALL = FOR_TRACING | FOR_PROBES | FOR_WHO,
 };
 
 struct option_row {

@@ -154,6 +154,8 @@ void holders_done(struct holders *h)
 /* ---- taking ---- */
 
 struct taking {
+	const struct snapshot *snapshot;
+	size_t looked;		/* rows of the namespaces before */
 	struct holder_wait *waits;
 	size_t count, size;
 	int error;
@@ -182,12 +184,24 @@ static void on_wait(void *arg, const struct diag_row *row)
 	};
 }
 
+/* Among the rows of the namespace at hand? A dump walks every connection of the machine. */
+static bool has_time_wait(struct taking *taking)
+{
+	const struct snapshot *s = taking->snapshot;
+	bool found = false;
+
+	for (; taking->looked < s->count; taking->looked++)
+		found |= s->rows[taking->looked].proto == IPPROTO_TCP &&
+			 s->rows[taking->looked].state == STATE_TIME_WAIT;
+	return found;
+}
+
 /* Best effort: without sock_diag the time that is left is not known. */
 static int dump_waits(void *arg)
 {
 	struct taking *taking = arg;
 
-	if (taking->query.proto != IPPROTO_TCP)
+	if (!has_time_wait(taking))
 		return 0;
 	taking->query.family = AF_INET;
 	if (!diag_dump(&taking->query, on_wait, taking)) {
@@ -233,13 +247,13 @@ int holders_take(struct holders *holders, const struct probe_options *filter, st
 	struct probe_options options = iterators(filter);
 	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
 	_cleanup_probe_ struct probe *probe = NULL;
-	struct taking taking = { .query = { .states = DIAG_TIME_WAIT } };
+	struct taking taking = {
+		.snapshot = &snapshot, .query = { .proto = IPPROTO_TCP, .states = DIAG_TIME_WAIT },
+	};
 	int r = probe_open(&options, on_nothing, NULL, &probe, why, why_size);
 
 	if (r)
 		return r;
-	if (!options.settings.protos || options.settings.protos & PW_PROTO_TCP)
-		taking.query.proto = IPPROTO_TCP;
 	span(options.ports, &taking.query.first, &taking.query.last);
 	r = snapshot_gather(&snapshot, probe, &options, dump_waits, &taking);
 	if (!r)

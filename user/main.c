@@ -24,7 +24,7 @@
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer
- *	user/who.c		questions about ports, and the answers
+ *	user/question.c who.c	questions about ports, and the answers
  *
  *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_probes.c cmd.c	the commands and what they share
  *	user/options.c cli.c	options and commands as tables

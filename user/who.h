@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Questions about ports, and what there is to say of a port and of who holds it, as text and JSON. Pure. */
+/* What there is to say of a port and of who holds it, as text and JSON. Pure. */
 #ifndef PORTWAKE_USER_WHO_H
 #define PORTWAKE_USER_WHO_H
 
@@ -9,22 +9,8 @@
 #include "user/annotate.h"
 #include "user/buf.h"
 #include "user/holders.h"
+#include "user/question.h"
 #include "user/range.h"
-
-/* "PORT[-PORT][/PROTO]", and of a line "PORT[/PROTO] [TIME]". */
-struct question {
-	uint16_t first, last;
-	unsigned int protos;	/* enum pw_proto mask */
-	bool any_proto;		/* none was named: those of protos that nobody holds may go unsaid */
-	uint64_t time;		/* ns since 1970; 0: now */
-};
-
-/* protos: for a question that names none; 0: any. 0, or -EINVAL with why[] naming the text and the remedy. */
-int question_parse(const char *text, unsigned int protos, struct question *out, char *why, size_t size);
-int question_parse_line(const char *line, unsigned int protos, struct question *out, char *why, size_t size);
-
-/* Adds its ports and protocols to a filter; of one that asks for the past, nothing. */
-void question_widen(const struct question *question, struct port_set *ports, unsigned int *protos);
 
 /* What answers are made of; all borrowed. */
 struct answers {

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* portwake who, text and JSON, asked about sockets that a workload in a namespace of its own holds. */
 #define _GNU_SOURCE
-#include "tests/e2e/case.h"
+#include "tests/e2e/ask.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,129 +13,6 @@
 #define SERVER_PORT 7802
 #define OTHER_SERVER_PORT 7803
 #define GROUP 8
-#define WITHIN (20 * SECOND)
-
-/* ---- asking ---- */
-
-static struct run *start_who(const char *const *args, void (*before_exec)(void *arg), void *arg)
-{
-	const char *all[16] = { "who" };
-
-	for (size_t i = 0; args[i]; i++)
-		all[i + 1] = args[i];
-	return run_start(&(struct run_options){ .args = all, .text = true, .before_exec = before_exec, .arg = arg });
-}
-
-static struct run *ask(const char *const *args)
-{
-	struct run *run = start_who(args, NULL, NULL);
-	int status = run_wait(run, WITHIN);
-
-	if (status)
-		fail_msg("exit status %d: %s", status, run->talk);
-	return run;
-}
-
-static json_t *rows_of(const struct run *run)
-{
-	json_t *rows = json_array();
-	const char *line = run->partial, *stop;
-
-	for (; (stop = strchr(line, '\n')); line = stop + 1) {
-		json_t *row = json_loadb(line, (size_t)(stop - line), JSON_REJECT_DUPLICATES, NULL);
-
-		if (!json_is_object(row))
-			fail_msg("not a JSON object: %.*s", (int)(stop - line), line);
-		json_array_append_new(rows, row);
-	}
-	assert_string_equal(line, "");
-	return rows;
-}
-
-/* In the stage's namespace; the answer's lines. */
-static json_t *ask_json(const struct stage *stage, const char *question)
-{
-	return rows_of(ask(ARGS("--json", "--netns", stage->inode, question)));
-}
-
-static const char *ask_text(const struct stage *stage, const char *question)
-{
-	return ask(ARGS("--netns", stage->inode, question))->partial;
-}
-
-static void assert_says(const char *text, const char *words)
-{
-	if (!strstr(text, words))
-		fail_msg("'%s' is not in: %s", words, text);
-}
-
-static const char *str(const json_t *row, const char *name)
-{
-	const json_t *value = json_object_get(row, name);
-
-	if (!value)
-		fail_msg("no %s", name);
-	return json_is_string(value) ? json_string_value(value) : "";
-}
-
-static int64_t num(const json_t *row, const char *name)
-{
-	const json_t *value = json_object_get(row, name);
-
-	if (!json_is_integer(value))
-		fail_msg("%s is %s", name, value ? "no number" : "missing");
-	return json_integer_value(value);
-}
-
-static void assert_null_field(const json_t *row, const char *name)
-{
-	if (!json_is_null(json_object_get(row, name)))
-		fail_msg("%s is not null", name);
-}
-
-/* The holders among the lines, in their order. */
-static json_t *holders_in(const json_t *rows)
-{
-	json_t *holders = json_array(), *row;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-		if (!strcmp(str(row, "event"), "holder"))
-			json_array_append(holders, row);
-	return holders;
-}
-
-static const json_t *first_row(const json_t *rows, const char *event)
-{
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-		if (!strcmp(str(row, "event"), event))
-			return row;
-	fail_msg("no line of event %s", event);
-	return NULL;
-}
-
-static const json_t *only_holder(const json_t *rows)
-{
-	json_t *holders = holders_in(rows);
-
-	if (json_array_size(holders) != 1)
-		fail_msg("%zu holders: %s", json_array_size(holders), json_dumps(rows, 0));
-	return json_array_get(holders, 0);
-}
-
-static bool has_process(const json_t *holder, pid_t pid)
-{
-	const json_t *process;
-	size_t i;
-
-	json_array_foreach(json_object_get(holder, "processes"), i, process)
-		if (num(process, "pid") == pid)
-			return true;
-	return false;
-}
 
 /* ---- variants ---- */
 
@@ -692,156 +566,6 @@ static void every_namespace_in_view(void **state)
 	tear_down(&other);
 }
 
-/* ---- the number itself ---- */
-
-static void two_ranges(struct work *w)
-{
-	work_step(w);
-	work_sysctl(w, "net/ipv4/ip_local_port_range", "32768 60999");
-	work_sysctl(w, "net/ipv4/ip_local_reserved_ports", "60420");
-	work_step(w);
-}
-
-static void free_annotated_port(void **state)
-{
-	struct stage *stage = stage_new("who");
-	json_t *rows;
-	const json_t *port, *first;
-	const char *text;
-
-	(void)state;
-	stage_start(stage, two_ranges);
-	stage_await_step(stage);
-	rows = ask_json(stage, "60420");
-	/* TCP and UDP, and nobody. */
-	assert_int_equal(json_array_size(rows), 2);
-	port = json_array_get(rows, 0);
-	assert_string_equal(str(port, "event"), "port");
-	assert_string_equal(str(port, "proto"), "tcp");
-	assert_string_equal(str(port, "range"), "dynamic");
-	assert_int_equal(num(port, "port"), 60420);
-	assert_int_equal(num(port, "holders"), 0);
-	assert_null_field(port, "registered");
-	assert_true(json_is_true(json_object_get(port, "ephemeral_range")));
-	assert_true(json_is_false(json_object_get(port, "reserved")));
-	first = json_array_get(json_object_get(port, "annotations"), 0);
-	assert_non_null(strstr(str(first, "name"), "Xsan"));
-	assert_string_equal(str(first, "confidence"), "reported");
-	text = ask_text(stage, "60420/tcp");
-	assert_says(text, "60420/tcp: dynamic port (49152-65535)");
-	assert_says(text, "listed for Apple Xsan Filesystem Access");
-	assert_says(text, "in the ephemeral range ");
-	assert_says(text, "any outgoing connection may take it");
-	assert_says(text, "held by    nobody in view");
-	stage_go(stage);
-	stage_await_step(stage);
-	port = first_row(ask_json(stage, "60420/tcp"), "port");
-	assert_int_equal(num(port, "ephemeral_low"), 32768);
-	assert_true(json_is_true(json_object_get(port, "reserved")));
-	assert_says(ask_text(stage, "60420/tcp"), "in the ephemeral range 32768-60999, reserved");
-	stage_go(stage);
-	stage_join(stage);
-}
-
-static void tiers_and_registrations(void **state)
-{
-	const json_t *port;
-
-	(void)state;
-	port = first_row(rows_of(ask(ARGS("--json", "22/tcp"))), "port");
-	assert_string_equal(str(port, "range"), "system");
-	assert_null_field(port, "registered");
-	port = first_row(rows_of(ask(ARGS("--json", "33060/tcp"))), "port");
-	assert_string_equal(str(port, "range"), "user");
-	assert_non_null(strstr(str(port, "registered"), "mysqlx"));
-	assert_says(ask(ARGS("33060/tcp"))->partial, "registered for MySQL Database Extended Interface (mysqlx)");
-	assert_says(ask(ARGS("22/tcp"))->partial, "22/tcp: system port (0-1023)");
-}
-
-/* Of a range what is held is told, and how much of it is. */
-static void range_of_ports(void **state)
-{
-	struct setting s = set_up(&variants[0], bound_only);
-	json_t *rows = rows_of(ask(ARGS("--json", "--netns", s.stage->inode, "1-65535/tcp", "7801/udp")));
-	const json_t *range = first_row(rows, "range");
-
-	(void)state;
-	assert_int_equal(num(range, "first"), 1);
-	assert_int_equal(num(range, "last"), 65535);
-	assert_int_equal(num(range, "held"), 1);
-	assert_int_equal(num(only_holder(rows), "port"), PORT);
-	assert_int_equal(json_array_size(rows), 4);
-	assert_says(ask_text(s.stage, "7800-7809/tcp"), "7800-7809/tcp: 1 of 10 ports held\n");
-	tear_down(&s);
-}
-
-/* ---- lines of stdin ---- */
-
-static void from_file(void *fd)
-{
-	if (dup2(*(int *)fd, STDIN_FILENO) < 0)
-		_exit(98);
-}
-
-static struct run *ask_lines(const char *const *args, const char *lines)
-{
-	int fd = memfd_create("lines", MFD_CLOEXEC);
-	struct run *run;
-
-	assert_true(fd >= 0 && write(fd, lines, strlen(lines)) == (ssize_t)strlen(lines) && !lseek(fd, 0, SEEK_SET));
-	run = start_who(args, from_file, &fd);
-	close(fd);
-	return run;
-}
-
-static void lines_are_answered(void **state)
-{
-	struct setting s = set_up(&variants[0], bound_only);
-	struct run *run = ask_lines(ARGS("--json", "--netns", s.stage->inode, "-"),
-				    "7801/tcp\n7801/tcp 2026-11-20T12:00:00Z\n70000\n\n7804/udp\nx\n7801/tcp noon");
-	const json_t *blind;
-	json_t *rows;
-
-	(void)state;
-	assert_int_equal(run_wait(run, WITHIN), 1);
-	rows = rows_of(run);
-	/* A port with its holder, one with what is not known, one that is free. */
-	assert_int_equal(json_array_size(rows), 5);
-	assert_int_equal(num(only_holder(rows), "pid"), s.stage->pid);
-	blind = json_array_get(rows, 3);
-	assert_string_equal(str(blind, "event"), "blind");
-	assert_string_equal(str(blind, "since"), "2026-11-20T12:00:00.000000000Z");
-	assert_true(*str(blind, "reason"));
-	assert_null_field(json_array_get(rows, 2), "holders");
-	assert_says(run->talk, "stdin:3: '70000'");
-	assert_says(run->talk, "stdin:4: the line is empty");
-	assert_says(run->talk, "stdin:6: 'x'");
-	assert_says(run->talk, "stdin:7: 'noon' is not a time");
-	run = ask_lines(ARGS("-"), "7801/tcp 2026-11-20T12:00:00Z\n");
-	assert_int_equal(run_wait(run, WITHIN), 0);
-	assert_says(run->partial, "not known at 2026-11-20T12:00:00.000000000Z: there is no history to ask");
-	assert_null(strstr(run->partial, "nobody"));
-	tear_down(&s);
-}
-
-static void to_nobody(void *arg)
-{
-	(void)arg;
-	if (setgid(65534) < 0 || setuid(65534) < 0)
-		_exit(98);
-}
-
-static void without_privilege(void **state)
-{
-	struct run *run = start_who(ARGS("7801"), to_nobody, NULL);
-
-	(void)state;
-	assert_int_equal(run_wait(run, WITHIN), 3);
-	assert_says(run->talk, "run it as root");
-	assert_ptr_equal(strchr(run->talk, '\n'), run->talk + run->talk_len - 1);
-	assert_string_equal(run->partial, "");
-}
-
 static const struct plain list[] = {
 	{ "who/bound_only", bound_only_is_held },
 	{ "who/options", options_are_told },
@@ -855,11 +579,6 @@ static const struct plain list[] = {
 	{ "who/in_flight", in_flight_is_called_that },
 	{ "who/kernel", kernels_own_is_called_that },
 	{ "who/every_namespace", every_namespace_in_view },
-	{ "who/free_annotated", free_annotated_port },
-	{ "who/tiers", tiers_and_registrations },
-	{ "who/range", range_of_ports },
-	{ "who/lines", lines_are_answered },
-	{ "who/without_privilege", without_privilege },
 };
 
 const struct plain_list who_tests = { list, COUNT_OF(list) };

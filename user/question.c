@@ -76,7 +76,7 @@ int question_parse_line(const char *line, unsigned int asked, struct question *o
 	line += strspn(line, " \t\r");
 	snprintf(shown, sizeof(shown), "%s", line);
 	shown[strcspn(shown, "\r")] = '\0';
-	if (*shown && clock_parse(shown, &q.time)) {
+	if (*shown && (clock_parse(shown, &q.time) || !q.time)) {
 		snprintf(why, size, "'%s' is not a time; as in 2026-11-20T12:03:07Z or 2026-11-20 12:03:07", shown);
 		return -EINVAL;
 	}

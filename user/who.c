@@ -145,6 +145,12 @@ static enum without without(const struct holder *h)
 	return h->unfetched ? WITHOUT_UNFETCHED : WITHOUT_IN_FLIGHT;
 }
 
+/* Rounded up: 0 would say that it has ended. */
+static uint64_t seconds_left(const struct holder *h)
+{
+	return (h->expires_ns + 999999999) / 1000000000;
+}
+
 /* ---- JSON ---- */
 
 static void put_process(struct js *js, const struct answers *a, const struct process *p)
@@ -245,7 +251,7 @@ static void json_holder(const struct answers *a, const struct holder *h, struct 
 	put_ephemeral(&js, h);
 	js_bool(&js, "accepted", h->accepted);
 	if (h->state == HOLDER_TIME_WAIT && h->expires_ns != UNKNOWN_NS)
-		js_real(&js, "seconds_left", (double)h->expires_ns / 1e9);
+		js_uint(&js, "seconds_left", seconds_left(h));
 	else
 		js_null(&js, "seconds_left");
 	put_options(&js, h);
@@ -454,7 +460,7 @@ static void text_holder(const struct answers *a, const struct holder *h, struct 
 	if (h->remote.family)
 		buf_printf(out, " to %s", endpoint_text(&h->remote, h->remote_port, text));
 	if (h->state == HOLDER_TIME_WAIT && h->expires_ns != UNKNOWN_NS)
-		buf_printf(out, ", %" PRIu64 " s left", (h->expires_ns + 999999999) / 1000000000);
+		buf_printf(out, ", %" PRIu64 " s left", seconds_left(h));
 	if (h->netns != a->netns)
 		buf_printf(out, ", netns %u", h->netns);
 	buf_adds(out, ", since unknown\n");

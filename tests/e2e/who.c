@@ -172,12 +172,12 @@ static void time_wait_is_held(void **state)
 		struct setting s = set_up(&variants[i], waits);
 		const json_t *holder = only_holder(ask_json(s.stage, s.question));
 		const char *text = ask_text(s.stage, s.question);
-		double left = json_real_value(json_object_get(holder, "seconds_left"));
+		int64_t left = num(holder, "seconds_left");
 
 		assert_socket(holder, &s, "time_wait");
 		assert_int_equal(num(holder, "remote_port"), SERVER_PORT);
 		if (left < 40 || left > 61)
-			fail_msg("%.3f seconds left", left);
+			fail_msg("%lld seconds left", (long long)left);
 		assert_null_field(holder, "pid");
 		assert_null_field(holder, "uid");
 		assert_null_field(holder, "socket_uid");

@@ -495,6 +495,8 @@ static void in_flight(struct work *w)
 
 static void in_flight_is_called_that(void **state)
 {
+	bool unlisted = false;
+
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(variants); i++) {
 		struct setting s = set_up(&variants[i], in_flight);
@@ -503,8 +505,9 @@ static void in_flight_is_called_that(void **state)
 
 		/* Only sock_diag of Linux 6.8 and later lists what is bound and no more, without a process. */
 		if (is_tcp(variants[i].proto) && !holder) {
+			unlisted = true;
 			tear_down(&s);
-			skip_because("this kernel does not list bound sockets");
+			continue;
 		}
 		assert_int_equal(json_array_size(holders), 1);
 		assert_socket(holder, &s, "bound");
@@ -515,6 +518,8 @@ static void in_flight_is_called_that(void **state)
 		assert_says(ask_text(s.stage, s.question), "in flight over a unix socket");
 		tear_down(&s);
 	}
+	if (unlisted)
+		skip_because("this kernel does not list bound TCP sockets");
 }
 
 static void with_vxlan(struct work *w)

@@ -267,14 +267,17 @@ static int on_netns(void *arg, uint32_t inode)
 	return 0;
 }
 
-/* The namespace that is asked about; of several, and of none, our own. */
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none of those asked about is in view. */
 static int find_range(struct who *who)
 {
 	const struct pw_settings *s = &who->options->settings;
 	struct stat st;
+	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
 
-	if (s->netns_count == 1)
-		return netns_walk(s->netns, 1, on_netns, who);
+	if (!r && s->netns_count && !who->netns)
+		r = -ENOENT;
+	if (r || s->netns_count == 1)
+		return r;
 	if (stat("/proc/self/ns/net", &st) < 0)
 		return -errno;
 	return on_netns(who, (uint32_t)st.st_ino);
@@ -300,6 +303,10 @@ int cmd_who(const struct options *options)
 	if (r)
 		return r;
 	r = find_range(&who);
+	if (r == -ENOENT) {
+		log_error("--netns: that network namespace is not in view: no process and no mount of this machine shows it");
+		return STATUS_USAGE;
+	}
 	if (r)
 		log_warn("the ephemeral range cannot be read: %s", strerror(-r));
 	r = lines ? ask_lines(&who) : look_and_answer(&who, questions, options->word_count);

@@ -164,6 +164,17 @@ static void lines_are_answered(void **state)
 	stage_join(stage);
 }
 
+/* Not "nobody": there is no such place to look at. */
+static void namespace_out_of_view(void **state)
+{
+	struct run *run = start_who(ARGS("--netns", "7", "7801"), NULL, NULL);
+
+	(void)state;
+	assert_int_equal(run_wait(run, WITHIN), 2);
+	assert_says(run->talk, "not in view");
+	assert_string_equal(run->partial, "");
+}
+
 static void to_nobody(void *arg)
 {
 	(void)arg;
@@ -187,6 +198,7 @@ static const struct plain list[] = {
 	{ "who/tiers", tiers_and_registrations },
 	{ "who/range", range_of_ports },
 	{ "who/lines", lines_are_answered },
+	{ "who/namespace_out_of_view", namespace_out_of_view },
 	{ "who/without_privilege", without_privilege },
 };
 

@@ -118,6 +118,37 @@ static void bound_only_is_held(void **state)
 	}
 }
 
+static void mptcp(struct work *w)
+{
+	struct wsock server = ws_listener_on(w, SERVER_PORT), s = ws_open(w);
+
+	ws_bind(&s, PORT);
+	work_step(w);
+	close(ws_join(&s, &server));
+	work_step(w);
+}
+
+/* What has the port is the first subflow, what the process has is the socket around it. */
+static void subflow_is_the_processs(void **state)
+{
+	static const struct variant variant = { FAM_V6, IPPROTO_MPTCP, "tcp" };
+	static const char *const states[] = { "bound", "connected" };
+	struct setting s = set_up(&variant, mptcp);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		const json_t *holder = only_holder(ask_json(s.stage, s.question));
+
+		assert_string_equal(str(holder, "state"), states[i]);
+		assert_own_process(holder, s.stage->pid);
+		if (!i) {
+			stage_go(s.stage);
+			stage_await_step(s.stage);
+		}
+	}
+	tear_down(&s);
+}
+
 static void with_options(struct work *w)
 {
 	struct wsock s = ws_open(w);
@@ -573,6 +604,7 @@ static void every_namespace_in_view(void **state)
 
 static const struct plain list[] = {
 	{ "who/bound_only", bound_only_is_held },
+	{ "who/mptcp", subflow_is_the_processs },
 	{ "who/options", options_are_told },
 	{ "who/time_wait", time_wait_is_held },
 	{ "who/orphan", orphan_is_called_one },

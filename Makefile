@@ -3,16 +3,26 @@
 
 O	?= build
 V	?= 0
-CC	?= gcc
 CLANG	?= clang
 LLVM_STRIP ?= llvm-strip
 PREFIX	?= /usr/local
 # Debian keeps bpftool in /usr/sbin, which the PATH of a plain user lacks.
 BPFTOOL	?= $(or $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool),bpftool)
-ARCH	?= $(shell uname -m)
+HOST_ARCH := $(shell uname -m)
+ARCH	?= $(HOST_ARCH)
+CACHE	?= $(or $(XDG_CACHE_HOME),/var/cache)/portwake
 
+# For another architecture: Debian's cross compiler, and the libraries that scripts/fetch-sysroot unpacks.
+ifneq ($(ARCH),$(HOST_ARCH))
+CROSS	:= $(ARCH)-linux-gnu-
+SYSROOT	:= $(CACHE)/sysroot-$(ARCH)
+LIBRARIES := $(addsuffix /$(ARCH)-linux-gnu,$(SYSROOT)/lib $(SYSROOT)/usr/lib)
+endif
 ifeq ($(origin CC),default)
-CC	:= gcc
+CC	:= $(CROSS)gcc
+endif
+ifeq ($(origin AR),default)
+AR	:= $(CROSS)ar
 endif
 Q	:= $(if $(filter 1,$(V)),,@)
 say	 = $(if $(filter 1,$(V)),:,printf '  %-8s %s\n') $(1) $(2)
@@ -26,7 +36,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 CFLAGS	?= -O2 -g
 # Empty, as a `#define _GNU_SOURCE` in a file is: the two may meet.
 CPPFLAGS += -D_GNU_SOURCE= -iquote . -iquote $(O)
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),$(SANITIZERS))
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(SYSROOT:%=--sysroot=%) $(if $(SANITIZE),$(SANITIZERS))
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),$(SANITIZERS))
 LDLIBS	+= -lbpf -ljansson -lmnl
 # pid, start time and the like are compared across the boundary: -mcpu=v3 has 32-bit compares and is known to
@@ -53,7 +63,7 @@ PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(UNIT:=.o) $(UNIT_OBJS) $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.o)
-.PHONY: all tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels bench \
+.PHONY: all arm64 tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels bench \
 	lint-tidy vmlinux install uninstall clean help
 
 all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
@@ -92,6 +102,13 @@ $(LIB): $(filter-out $(O)/user/main.o,$(OBJS))
 $(O)/portwake: $(OBJS)
 	@$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJS) $(LDLIBS)
+
+ARM64	:= ARCH=aarch64 CC=aarch64-linux-gnu-gcc O=$(O)/arm64
+
+arm64:					## build the program for arm64: $(O)/arm64/portwake, on any machine
+	$(Q)scripts/install-deps arm64
+	$(Q)CACHE='$(CACHE)' scripts/fetch-sysroot
+	$(Q)$(MAKE) --no-print-directory $(ARM64) all
 
 tests: $(UNIT) $(GOLDEN) $(E2E)		## build every test program
 
@@ -150,12 +167,13 @@ $(O)/guest-init: tests/kernel/init.c $(O)/flags
 
 $(O)/guest.cpio: $(O)/guest-init $(O)/portwake $(E2E) scripts/pack-guest
 	@$(call say,CPIO,$@)
-	$(Q)CC='$(CC)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
+	$(Q)CC='$(CC)' LIBRARIES='$(LIBRARIES)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
 
-# Not a part of `make check` yet: it downloads kernels, and takes a quarter of an hour.
+# Not a part of `make check` yet: it downloads kernels, and takes half an hour.
 check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:RUNG[:TEST]], REFRESH=1, JOBS=2)
 	$(Q)scripts/install-deps kernels
-	$(Q)$(MAKE) --no-print-directory $(O)/guest.cpio
+	$(Q)$(MAKE) --no-print-directory $(O)/guest.cpio arm64
+	$(Q)$(MAKE) --no-print-directory $(ARM64) $(O)/arm64/guest.cpio
 	$(Q)O='$(O)' scripts/run-tests kernels -- scripts/check-kernels
 
 check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan and UBSan

@@ -143,6 +143,7 @@ enum pw_lost {
 	PW_LOST_RING,		/* records that found the ring full */
 	PW_LOST_RING_ALLOC,	/* those of them that may have been an allocation */
 	PW_LOST_MAP,		/* notes that found their map full */
+	PW_LOST_COVERED,	/* none: runs of a program that its second copy stood in for */
 	PW_LOST_END
 };
 

@@ -57,13 +57,13 @@ struct {
 } asked SEC(".maps");
 
 struct armed {
-	__u64 sk;			/* UDP socket in connect(), whose port is not there yet */
+	__u64 sk;			/* datagram socket in connect() */
 	__u64 cookie;
 	__u64 time;			/* ns, CLOCK_BOOTTIME */
 	__u32 tid;
 	__u16 remote_port;
 	__u8 family;
-	__u8 pad;
+	__u8 had_port;			/* before the connect() */
 	__u8 remote[16];
 };
 
@@ -83,8 +83,22 @@ struct {
 	__type(value, __u64);		/* thread that is inside bind() or connect(); by thread */
 } calls SEC(".maps");
 
+#define TWINS 12
+struct twins {
+	__u8 ran[TWINS];
+};
+
+#define TWIN_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TWIN_SLOTS);
+	__type(key, __u32);
+	__type(value, struct twins);	/* which first copies of programs have run just now; by thread */
+} twin_marks SEC(".maps");
+
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
+__u32 canary = 0;	/* network namespace whose every port is told whatever the filters say; 0: none */
 __u32 tracer = 0;	/* thread group id of who runs look_again, as the initial PID namespace has it */
 
 #endif

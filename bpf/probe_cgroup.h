@@ -100,11 +100,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 	before = read_cookie(sk);
 	if (look.port) {
 		look.cookie = before;
-		if (already_said(before, look.port) || by_owner())
-			look.flags |= PW_F_UPDATE;
-		else
-			look.flags |= PW_F_LATE;
-		look.stranger = true;
+		doubt_all(&look);
 		observe(ctx, &look);
 		return 1;
 	}

@@ -12,21 +12,75 @@
 #include <bpf/bpf_tracing.h>
 #include "bpf/record.h"
 
+/*
+ * The kernel skips a tracing program that is already at work on the CPU, which
+ * on a preemptible kernel may be for the length of a time slice
+ * (__bpf_prog_enter_recur()). So whatever tells something stands here twice:
+ * NAME, and NAME_again, which is attached before it and therefore runs after it
+ * (bpf_trampoline_link_prog() puts the newest first). The first to run leaves a
+ * mark by thread for the second, which then has nothing to do.
+ */
+enum twin {
+	TWIN_ENTER,
+	TWIN_BOUND,
+	TWIN_CONNECTED,
+	TWIN_PORT,
+	TWIN_DATAGRAM,
+	TWIN_DATAGRAM_PORT,
+	TWIN_RELEASE,
+	TWIN_PUT_PORT,
+	TWIN_LISTEN_STOP,
+	TWIN_TIME_WAIT,
+	TWIN_TIME_WAIT_END,
+	TWIN_ABORT,
+};
+
+static __always_inline __u8 *twin_mark(enum twin twin)
+{
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (TWIN_SLOTS - 1);
+	struct twins *twins = bpf_map_lookup_elem(&twin_marks, &slot);
+
+	return twins ? &twins->ran[twin] : NULL;
+}
+
+/* The first copy runs. */
+static __always_inline void runs_first(enum twin twin)
+{
+	__u8 *mark = twin_mark(twin);
+
+	if (mark)
+		*mark = 1;
+}
+
+/* Has the first copy run? Else this one stands in for it, and a skipped run is no loss. */
+static __always_inline bool has_run(enum twin twin)
+{
+	__u8 *mark = twin_mark(twin);
+
+	if (mark && *mark) {
+		*mark = 0;
+		return true;
+	}
+	count_lost(PW_LOST_COVERED);
+	return false;
+}
+
+/* Two programs of one place and one body: body(arguments) is called once. */
+#define TWICE(section, name, twin, body, ...)                                                     \
+	SEC(section) int BPF_PROG(name, __VA_ARGS__)                                              \
+	{                                                                                         \
+		runs_first(twin);                                                                 \
+		return body;                                                                      \
+	}                                                                                         \
+	SEC(section) int BPF_PROG(name##_again, __VA_ARGS__)                                      \
+	{                                                                                         \
+		return has_run(twin) ? 0 : body;                                                  \
+	}
+
 /* ---- bind, kernel_bind ---- */
 
-SEC("?fentry/inet_bind")
-int BPF_PROG(fentry_bind4, struct socket *socket)
-{
-	enter_call();
-	return 0;
-}
-
-SEC("?fentry/inet6_bind")
-int BPF_PROG(fentry_bind6, struct socket *socket)
-{
-	enter_call();
-	return 0;
-}
+TWICE("?fentry/inet_bind", fentry_bind4, TWIN_ENTER, enter_call(), struct socket *socket)
+TWICE("?fentry/inet6_bind", fentry_bind6, TWIN_ENTER, enter_call(), struct socket *socket)
 
 static __always_inline int on_bound(struct socket *socket, int error)
 {
@@ -41,17 +95,10 @@ static __always_inline int on_bound(struct socket *socket, int error)
 	return 0;
 }
 
-SEC("?fexit/inet_bind")
-int BPF_PROG(fexit_bind4, struct socket *socket, void *addr, int length, int error)
-{
-	return on_bound(socket, error);
-}
-
-SEC("?fexit/inet6_bind")
-int BPF_PROG(fexit_bind6, struct socket *socket, void *addr, int length, int error)
-{
-	return on_bound(socket, error);
-}
+TWICE("?fexit/inet_bind", fexit_bind4, TWIN_BOUND, on_bound(socket, error),
+      struct socket *socket, void *addr, int length, int error)
+TWICE("?fexit/inet6_bind", fexit_bind6, TWIN_BOUND, on_bound(socket, error),
+      struct socket *socket, void *addr, int length, int error)
 
 /* ---- TCP connect, and listen: get_port is called for both kinds of listen, with a port and without ---- */
 
@@ -66,17 +113,10 @@ static __always_inline int on_connected(struct sock *sk, int error)
 	return 0;
 }
 
-SEC("?fexit/inet_hash_connect")
-int BPF_PROG(fexit_connect4, void *row, struct sock *sk, int error)
-{
-	return on_connected(sk, error);
-}
-
-SEC("?fexit/inet6_hash_connect")
-int BPF_PROG(fexit_connect6, void *row, struct sock *sk, int error)
-{
-	return on_connected(sk, error);
-}
+TWICE("?fexit/inet_hash_connect", fexit_connect4, TWIN_CONNECTED, on_connected(sk, error),
+      void *row, struct sock *sk, int error)
+TWICE("?fexit/inet6_hash_connect", fexit_connect6, TWIN_CONNECTED, on_connected(sk, error),
+      void *row, struct sock *sk, int error)
 
 /* mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. */
 static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
@@ -88,8 +128,7 @@ static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
 	observe(sk, &look);
 }
 
-SEC("?fexit/inet_csk_get_port")
-int BPF_PROG(fexit_listen, struct sock *sk, unsigned short port, int error)
+static __always_inline int on_port(struct sock *sk, __u16 port, int error)
 {
 	struct look look = {};
 
@@ -105,17 +144,14 @@ int BPF_PROG(fexit_listen, struct sock *sk, unsigned short port, int error)
 	return 0;
 }
 
+TWICE("?fexit/inet_csk_get_port", fexit_listen, TWIN_PORT, on_port(sk, port, error),
+      struct sock *sk, unsigned short port, int error)
+
 /* ---- UDP connect and disconnect, seen when it is done: the address is the one that the route gave ---- */
 
-SEC("?fentry/inet_dgram_connect")
-int BPF_PROG(fentry_dgram_connect, struct socket *socket)
-{
-	enter_call();
-	return 0;
-}
+TWICE("?fentry/inet_dgram_connect", fentry_dgram_connect, TWIN_ENTER, enter_call(), struct socket *socket)
 
-SEC("?fexit/inet_dgram_connect")
-int BPF_PROG(fexit_dgram_connect, struct socket *socket, void *addr, int length, int flags, int error)
+static __always_inline int on_datagram_connected(struct socket *socket)
 {
 	struct sock *sk = socket->sk;
 	struct look look = {};
@@ -131,6 +167,9 @@ int BPF_PROG(fexit_dgram_connect, struct socket *socket, void *addr, int length,
 	return 0;
 }
 
+TWICE("?fexit/inet_dgram_connect", fexit_dgram_connect, TWIN_DATAGRAM, on_datagram_connected(socket),
+      struct socket *socket)
+
 /* ---- a UDP send that takes a port: get_port outside of bind and connect ---- */
 
 static __always_inline int on_datagram_port(struct sock *sk, int error)
@@ -144,22 +183,14 @@ static __always_inline int on_datagram_port(struct sock *sk, int error)
 	return 0;
 }
 
-SEC("?fexit/udp_v4_get_port")
-int BPF_PROG(fexit_udp_port4, struct sock *sk, unsigned short port, int error)
-{
-	return on_datagram_port(sk, error);
-}
-
-SEC("?fexit/udp_v6_get_port")
-int BPF_PROG(fexit_udp_port6, struct sock *sk, unsigned short port, int error)
-{
-	return on_datagram_port(sk, error);
-}
+TWICE("?fexit/udp_v4_get_port", fexit_udp_port4, TWIN_DATAGRAM_PORT, on_datagram_port(sk, error),
+      struct sock *sk, unsigned short port, int error)
+TWICE("?fexit/udp_v6_get_port", fexit_udp_port6, TWIN_DATAGRAM_PORT, on_datagram_port(sk, error),
+      struct sock *sk, unsigned short port, int error)
 
 /* ---- the last descriptor is gone; kernel sockets end here as well ---- */
 
-SEC("?fentry/inet_release")
-int BPF_PROG(fentry_release, struct socket *socket)
+static __always_inline int on_release(struct socket *socket)
 {
 	struct sock *owner = socket->sk;
 	struct sock *sk = owner;
@@ -177,48 +208,23 @@ int BPF_PROG(fentry_release, struct socket *socket)
 	return 0;
 }
 
+TWICE("?fentry/inet_release", fentry_release, TWIN_RELEASE, on_release(socket), struct socket *socket)
+
 /* ---- TCP gives its port back, or hands it over to a TIME_WAIT and then gives it back ---- */
 
-SEC("?fentry/inet_put_port")
-int BPF_PROG(fentry_put_port, struct sock *sk)
-{
-	observe_put_port(sk);
-	return 0;
-}
-
-SEC("?fentry/inet_csk_listen_stop")
-int BPF_PROG(fentry_listen_stop, struct sock *sk)
-{
-	observe_listen_stop(sk);
-	return 0;
-}
-
-SEC("?fentry/inet_twsk_hashdance")
-int BPF_PROG(fentry_time_wait_old, struct inet_timewait_sock *tw, struct sock *sk)
-{
-	observe_hashdance(tw, sk);
-	return 0;
-}
-
+TWICE("?fentry/inet_put_port", fentry_put_port, TWIN_PUT_PORT, observe_put_port(sk), struct sock *sk)
+TWICE("?fentry/inet_csk_listen_stop", fentry_listen_stop, TWIN_LISTEN_STOP, observe_listen_stop(sk), struct sock *sk)
+TWICE("?fentry/inet_twsk_hashdance", fentry_time_wait_old, TWIN_TIME_WAIT, observe_hashdance(tw, sk),
+      struct inet_timewait_sock *tw, struct sock *sk)
 /* Its name since "net: tcp/dccp: prepare for tw_timer un-pinning" (Linux 6.11). */
-SEC("?fentry/inet_twsk_hashdance_schedule")
-int BPF_PROG(fentry_time_wait, struct inet_timewait_sock *tw, struct sock *sk)
-{
-	observe_hashdance(tw, sk);
-	return 0;
-}
-
-SEC("?fentry/tcp_twsk_destructor")
-int BPF_PROG(fentry_time_wait_end, struct sock *sk)
-{
-	observe_time_wait_end(sk);
-	return 0;
-}
+TWICE("?fentry/inet_twsk_hashdance_schedule", fentry_time_wait, TWIN_TIME_WAIT, observe_hashdance(tw, sk),
+      struct inet_timewait_sock *tw, struct sock *sk)
+TWICE("?fentry/tcp_twsk_destructor", fentry_time_wait_end, TWIN_TIME_WAIT_END, observe_time_wait_end(sk),
+      struct sock *sk)
 
 /* ---- SOCK_DESTROY of a datagram socket, when it is done ---- */
 
-SEC("?fexit/udp_abort")
-int BPF_PROG(fexit_udp_abort, struct sock *sk)
+static __always_inline int on_aborted(struct sock *sk)
 {
 	__u64 cookie = read_cookie(sk);
 
@@ -226,5 +232,7 @@ int BPF_PROG(fexit_udp_abort, struct sock *sk)
 		record_free(sk, cookie, 0, TCP_ESTABLISHED, 0);
 	return 0;
 }
+
+TWICE("?fexit/udp_abort", fexit_udp_abort, TWIN_ABORT, on_aborted(sk), struct sock *sk)
 
 #endif

@@ -13,36 +13,31 @@
 SEC("?kprobe/inet_put_port")
 int BPF_KPROBE(kprobe_put_port, struct sock *sk)
 {
-	observe_put_port(sk);
-	return 0;
+	return observe_put_port(sk);
 }
 
 SEC("?kprobe/inet_csk_listen_stop")
 int BPF_KPROBE(kprobe_listen_stop, struct sock *sk)
 {
-	observe_listen_stop(sk);
-	return 0;
+	return observe_listen_stop(sk);
 }
 
 SEC("?kprobe/inet_twsk_hashdance")
 int BPF_KPROBE(kprobe_time_wait_old, struct inet_timewait_sock *tw, struct sock *sk)
 {
-	observe_hashdance(tw, sk);
-	return 0;
+	return observe_hashdance(tw, sk);
 }
 
 SEC("?kprobe/inet_twsk_hashdance_schedule")
 int BPF_KPROBE(kprobe_time_wait, struct inet_timewait_sock *tw, struct sock *sk)
 {
-	observe_hashdance(tw, sk);
-	return 0;
+	return observe_hashdance(tw, sk);
 }
 
 SEC("?kprobe/tcp_twsk_destructor")
 int BPF_KPROBE(kprobe_time_wait_end, struct sock *sk)
 {
-	observe_time_wait_end(sk);
-	return 0;
+	return observe_time_wait_end(sk);
 }
 
 /* connect4 and connect6 give the socket its cookie in between, and note where to. */
@@ -52,6 +47,7 @@ int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
 	struct look look = {};
 
 	look.sk = BPF_CORE_READ(socket, sk);
+	look.port = BPF_CORE_READ(look.sk, __sk_common.skc_num);
 	arm(&look);
 	return 0;
 }
@@ -60,9 +56,10 @@ SEC("?kretprobe/inet_dgram_connect")
 int BPF_KRETPROBE(kretprobe_dgram_connect)
 {
 	struct look look = {};
+	bool had_port;
 
-	if (take_armed(&look))
-		observe_datagram(&look);
+	if (take_armed(&look, &had_port))
+		observe_datagram(&look, had_port);
 	return 0;
 }
 

@@ -264,6 +264,8 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 /* Is this socket's port wanted, and by whom it is held? Sets the flags that follow from it. */
 static __always_inline bool admit(struct look *look, struct task_struct *task)
 {
+	if (canary && canary == read_netns(look->sk))
+		return true;
 	if (!wanted_socket(look->sk, look->proto, look->port))
 		return false;
 	if (is_kernel_socket(look->sk, look->proto)) {
@@ -323,6 +325,13 @@ static __always_inline void doubt(struct look *look)
 		look->flags |= PW_F_LATE;
 		look->stranger = true;
 	}
+}
+
+/* A call that finds the port there did not take it: an earlier one did, at a time and by a process that are not known. */
+static __always_inline void doubt_all(struct look *look)
+{
+	look->flags |= already_said(look->cookie, look->port) || by_owner() ? PW_F_UPDATE : PW_F_LATE;
+	look->stranger = true;
 }
 
 /* ---- notes for the length of a system call ---- */
@@ -490,45 +499,49 @@ static __always_inline bool late_port(const struct sock *sk, __u16 proto)
 
 /* ---- the functions that end a port's hold, for every rung that can stand on them ---- */
 
-static __always_inline void observe_put_port(const struct sock *sk)
+static __always_inline int observe_put_port(const struct sock *sk)
 {
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
 		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+	return 0;
 }
 
 /* A listener stops; its port, when it was asked for by number, stays. */
-static __always_inline void observe_listen_stop(const struct sock *sk)
+static __always_inline int observe_listen_stop(const struct sock *sk)
 {
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && read_bucket(sk))
 		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), TCP_LISTEN, PW_F_HELD);
+	return 0;
 }
 
 /* The socket gives its own hold up just after, in inet_put_port(). */
-static __always_inline void observe_hashdance(const struct inet_timewait_sock *tw, const struct sock *sk)
+static __always_inline int observe_hashdance(const struct inet_timewait_sock *tw, const struct sock *sk)
 {
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie)
 		record_tw(PW_TW_START, tw, cookie, PW_F_HELD, 0);
+	return 0;
 }
 
-static __always_inline void observe_time_wait_end(const struct sock *sk)
+static __always_inline int observe_time_wait_end(const struct sock *sk)
 {
 	const struct inet_timewait_sock *tw = (const void *)sk;
 	__u64 cookie = read_cookie(sk);
 	__u32 ended = PW_ENDED_EARLY;
 
 	if (!cookie)
-		return;
+		return 0;
 	if (!read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net)))
 		ended = PW_ENDED_NETNS;
 	else if ((__s64)(bpf_jiffies64() - BPF_CORE_READ(tw, tw_timer.expires)) >= 0)
 		ended = PW_ENDED_EXPIRED;
 	record_tw(PW_TW_END, tw, cookie, 0, ended);
+	return 0;
 }
 
 /* ---- a datagram socket in connect(), from the entry to where its port can be seen ---- */
@@ -545,12 +558,13 @@ static __always_inline void arm(const struct look *look)
 	slot->time = bpf_ktime_get_boot_ns();
 	slot->remote_port = look->remote_port;
 	slot->family = look->family;
+	slot->had_port = look->port != 0;
 	__builtin_memcpy(slot->remote, look->remote, 16);
 	slot->tid = tid;
 }
 
-/* The socket that this thread is connecting; once. */
-static __always_inline bool take_armed(struct look *look)
+/* The socket that this thread is connecting, and whether it had a port before; once. */
+static __always_inline bool take_armed(struct look *look, bool *had_port)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
@@ -559,11 +573,12 @@ static __always_inline bool take_armed(struct look *look)
 		return false;
 	slot->tid = 0;
 	look->sk = (struct sock *)slot->sk;
+	*had_port = slot->had_port;
 	return true;
 }
 
 /* connect() of a datagram socket is done: it holds a port, or it was a disconnect. */
-static __always_inline void observe_datagram(struct look *look)
+static __always_inline void observe_datagram(struct look *look, bool had_port)
 {
 	const struct sock *sk = look->sk;
 	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
@@ -572,10 +587,12 @@ static __always_inline void observe_datagram(struct look *look)
 	if (!look->cookie || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
 		return;
 	look_at(look, look->sk, proto, PW_HOW_CONNECT);
+	if (had_port)
+		doubt_all(look);
 	if (!look->port)
 		record_free(sk, look->cookie, 0, TCP_ESTABLISHED, 0);
 	else if (admit(look, current_task()))
-		record_sock(look, !(look->flags & PW_F_KERNEL));
+		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
 }
 
 /* ---- which call a thread is in, for a hook deep inside it ---- */
@@ -587,12 +604,13 @@ static __always_inline __u64 *call_slot(void)
 	return bpf_map_lookup_elem(&calls, &slot);
 }
 
-static __always_inline void enter_call(void)
+static __always_inline int enter_call(void)
 {
 	__u64 *slot = call_slot();
 
 	if (slot)
 		*slot = (__u32)bpf_get_current_pid_tgid();
+	return 0;
 }
 
 static __always_inline void leave_call(void)

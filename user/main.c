@@ -11,7 +11,8 @@
  *	bpf/read.h maps.h flavors.h	kernel objects to values; every map; what BTF lacks
  *	bpf/event.h		the wire between the two sides
  *
- *	user/probe.c		the ladder; loads, attaches, reads the ring and the loss counters
+ *	user/climb.c		the ladder (ladder.c) as far as this kernel (kernel.c) bears, proven (canary.c)
+ *	user/probe.c		ring, counters of loss, iterators
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell

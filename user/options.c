@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "user/ladder.h"
 #include "user/log.h"
 #include "user/netns.h"
 #include "user/probe.h"
@@ -150,7 +151,7 @@ static int set_rung(struct options *o, const char *value, char *why, size_t size
 {
 	if (o->rung_count == OPTIONS_FILES)
 		return refuse(why, size, "more than %d rungs", OPTIONS_FILES);
-	if (!probe_knows_rung(value))
+	if (!ladder_knows(value))
 		return refuse(why, size, "'%s' is not fentry, kprobe or base, nor HOOK=one of these with a hook of "
 			      "`portwake probes`", value);
 	o->rungs[o->rung_count++] = value;

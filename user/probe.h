@@ -11,21 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "user/climb.h"
 #include "user/event.h"
-#include "user/num.h"
-
-#define PROBE_RING_DEFAULT (8u << 20)
-#define PROBE_RING_MAX (1u << 30)
-
-struct probe_options {
-	struct pw_settings settings;	/* the filters; tw_handler and wake_bytes are filled in by probe_open() */
-	const struct port_set *ports;	/* NULL: any */
-	uint32_t ring_size;		/* bytes, a power of two and at least a page; 0: PROBE_RING_DEFAULT */
-	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
-	const char *const *rungs;	/* "NAME" for every hook that has it, or "HOOK=NAME": what is tried; others are passed over */
-	size_t rung_count;
-	bool iterators_only;		/* for probe_walk() alone: nothing stands on a live hook */
-};
 
 /* Do these filters go by the owner? Then a row without one cannot pass. */
 static inline bool probe_by_owner(const struct pw_settings *s)
@@ -74,9 +61,6 @@ int probe_walk(struct probe *probe, enum probe_rows rows, probe_event_fn on_row,
 /* Asks the kernel which of these objects still hold their port: sets .held of each. 0 or -errno. */
 int probe_look(struct probe *probe, struct pw_look *looks, size_t count);
 
-/* Is this a word for probe_options.rungs? */
-bool probe_knows_rung(const char *text);
-
 /* The ladder: one row a hook. */
 struct probe_hook {
 	const char *name;
@@ -84,7 +68,7 @@ struct probe_hook {
 	const char *rung;	/* NULL: none could be used */
 	const char *exact;	/* what is approximate on this rung; "exact" when nothing is */
 	const char *cost;	/* what pays for it */
-	char passed[320];	/* why each better rung was passed over */
+	const char *passed;	/* why each better rung was passed over; empty: there is none */
 };
 
 size_t probe_hooks(const struct probe *probe, const struct probe_hook **out);

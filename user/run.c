@@ -459,6 +459,9 @@ static int watch_losses(struct run *run, bool ending)
 	bool rising = losses_rise(run, now);
 	int r;
 
+	if (ending)
+		losses_rise(run, now);
+
 	if (!run->gap.lost)
 		return 0;
 	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))

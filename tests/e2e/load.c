@@ -229,16 +229,46 @@ static void four_threads_work(struct work *w)
 		pthread_join(thread[i], NULL);
 }
 
+/* Events lost to programs that the kernel skipped, as the run itself tells. */
+static uint64_t lost_by_recursion(const struct run *run)
+{
+	uint64_t lost = 0;
+
+	for (size_t i = 0; i < run->count; i++)
+		if (run->seen[i].kind == KIND_GAP && strstr(run->seen[i].line, "\"recursion\""))
+			lost += run->seen[i].lost;
+	return lost;
+}
+
+/*
+ * On a slow machine threads are preempted inside of programs, and on a preemptible kernel those of the others are
+ * then skipped, the second copy as well at times. What cannot be had then is told, and no more is missing than that.
+ */
+static void assert_told_or_lost(const struct run *run, size_t made, uint64_t lost)
+{
+	size_t told = count_of(run, KIND_ALLOCATE) - 1; /* but for the stage's last words */
+
+	print_message("  %zu of %zu told, %llu lost by recursion\n", told, made, (unsigned long long)lost);
+	assert_true(told <= made);
+	assert_true(told + lost >= made);
+}
+
 static void four_threads(void **state)
 {
 	struct stage *stage = stage_new("four threads");
 	struct run *run = live_on(stage, NULL);
+	uint64_t lost;
 
 	(void)state;
 	stage_run(stage, four_threads_work);
-	assert_truth(stage, run);
-	assert_no_gap(run);
+	lost = slow() > 1 ? lost_by_recursion(run) : 0;
+	if (!lost) {
+		assert_truth(stage, run);
+		assert_no_gap(run);
+	}
 	assert_ends_well(run, SIGINT);
+	if (lost)
+		assert_told_or_lost(run, THREADS * PER_THREAD, lost);
 }
 
 /* Connections, half of them closed by the client: what a busy host does most. */

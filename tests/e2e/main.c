@@ -158,7 +158,7 @@ static void collect(void)
 	};
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
-		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests,
+		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests,
 		&minute_tests,
 	};
 

@@ -49,6 +49,14 @@ int netns_unshare(uint64_t *inode)
 	if (unshare(CLONE_NEWNET) < 0)
 		return -errno;
 	err = lo_set(true);
+	if (!err)
+		err = sysctl_set("net/ipv4/tcp_tw_reuse", "0");
+	/*
+	 * On a slow machine a tail loss probe repeats a FIN that was not lost, and the answer to the answer is a
+	 * reset that ends a TIME_WAIT (RFC 1337).
+	 */
+	if (!err)
+		err = sysctl_set("net/ipv4/tcp_early_retrans", "0");
 	if (err)
 		return err;
 	if (stat("/proc/self/ns/net", &st) < 0)

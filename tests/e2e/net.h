@@ -23,11 +23,11 @@ struct netns {
 	uint64_t inode;
 };
 
-/* A new namespace with lo up; the caller stays where it is. */
+/* A new namespace with lo up, in which a TIME_WAIT lasts its time; the caller stays where it is. */
 int netns_new(struct netns *out);
 void netns_close(struct netns *ns);
 int netns_enter(const struct netns *ns);
-/* Moves the calling process into a fresh namespace with lo up; its inode in *inode (which may be NULL). */
+/* Moves the calling process into a namespace like that; its inode in *inode (which may be NULL). */
 int netns_unshare(uint64_t *inode);
 
 /* The loopback interface of the caller's namespace. */

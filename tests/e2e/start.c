@@ -13,7 +13,8 @@
 
 #define MANY 1000
 #define CHURN_POOL 40
-#define FIN_WAIT 3	/* seconds, to be scaled */
+#define FIN_WAIT 4	/* seconds, to be scaled: longer than a tracer takes to start */
+#define FIN_WAIT_MAX 60	/* where its end is not waited for */
 
 static int64_t ready_time(const struct run *run)
 {
@@ -37,6 +38,11 @@ static void assert_present_first(const struct run *run)
 	assert_true(ready);
 }
 
+static unsigned fin_wait(const struct work *w)
+{
+	return w->fam == FAM_V4 ? FIN_WAIT * slow() : FIN_WAIT_MAX;
+}
+
 /* Closes with a wait of tcp_fin_timeout, which the tracer has to find, and (over IPv4) to see the end of. */
 static void leave_waiting(struct work *w, void *arg)
 {
@@ -46,8 +52,8 @@ static void leave_waiting(struct work *w, void *arg)
 	ws_connect_ok(&s, *(uint16_t *)arg);
 	w->truth->life[s.life].owner_unknown = true;
 	end = ws_close_waits(&s);
-	end->t0 = now_ns() + (FIN_WAIT * slow() - 1) * SECOND;
-	end->t1 = now_ns() + (FIN_WAIT * slow() + 1) * SECOND;
+	end->t0 = now_ns() + (fin_wait(w) - 1) * SECOND;
+	end->t1 = now_ns() + (fin_wait(w) + 1) * SECOND;
 	end->optional = w->fam != FAM_V4;
 }
 
@@ -60,7 +66,7 @@ static void open_before(struct work *w)
 	int waiting, accepted;
 	char seconds[16];
 
-	snprintf(seconds, sizeof(seconds), "%u", FIN_WAIT * slow());
+	snprintf(seconds, sizeof(seconds), "%u", fin_wait(w));
 	work_sysctl(w, "net/ipv4/tcp_fin_timeout", seconds);
 	work_reap(w, work_spawn(w, leave_waiting, &port));
 	waiting = ws_accept(&server);
@@ -80,7 +86,7 @@ static void open_before(struct work *w)
 	ws_close(&joined);
 	ws_close(&server);
 	if (w->fam == FAM_V4)
-		sleep(FIN_WAIT * slow() + 1);
+		sleep(fin_wait(w) + 1);
 	close(waiting);
 }
 

@@ -12,6 +12,8 @@
  *
  *   env NAME=VALUE          for the commands that follow
  *   limit SECONDS           the longest that one of them may take
+ *   hide DIRECTORY          shows an empty one in its place
+ *   hog MIB                 from now on all memory but so much is in use
  *   run LABEL COMMAND [ARG]...
  *
  * Words are separated by single blanks; there is no quoting. Modules are loaded from /modules in the order of their
@@ -53,6 +55,8 @@ static const struct {
 	{ "cgroup2", "/sys/fs/cgroup" },
 	{ "bpf", "/sys/fs/bpf" },
 	{ "tracefs", "/sys/kernel/tracing" },
+	{ "debugfs", "/sys/kernel/debug" },
+	{ "securityfs", "/sys/kernel/security" },
 	{ "tmpfs", "/tmp" },
 	{ "tmpfs", "/run" },
 };
@@ -215,6 +219,54 @@ static void run(char **words)
 	printf("==> end %s %d %.0f\n", words[0], status, now() - start);
 }
 
+static void hide(const char *directory)
+{
+	if (mount("tmpfs", directory, "tmpfs", MS_RDONLY, NULL) < 0)
+		die("init: hide %s", directory);
+}
+
+static long free_mib(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	char line[128];
+	long kib = -1;
+
+	if (!file)
+		die("init: /proc/meminfo");
+	while (kib < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "MemAvailable: %ld kB", &kib);
+	fclose(file);
+	return kib / 1024;
+}
+
+/* Takes memory by the megabyte, and takes again what the others leave. There is no swap: what is taken stays. */
+static void __attribute__((noreturn)) take_memory(long mib)
+{
+	const size_t size = 1 << 20;
+
+	for (;;) {
+		while (free_mib() > mib) {
+			char *block = malloc(size);
+
+			if (block)
+				memset(block, 1, size);
+		}
+		usleep(100000);
+	}
+}
+
+static void hog(long mib)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("init: fork");
+	if (pid == 0)
+		take_memory(mib);
+	while (free_mib() > mib + 8)
+		usleep(100000);
+}
+
 static size_t split(char *line, char *words[MAX_WORDS])
 {
 	size_t n = 0;
@@ -232,6 +284,10 @@ static void obey(char **words, size_t n)
 		putenv(strdup(words[1]));
 	else if (n >= 2 && strcmp(words[0], "limit") == 0)
 		limit = (unsigned)strtoul(words[1], NULL, 10);
+	else if (n >= 2 && strcmp(words[0], "hide") == 0)
+		hide(words[1]);
+	else if (n >= 2 && strcmp(words[0], "hog") == 0)
+		hog(strtol(words[1], NULL, 10));
 	else if (n >= 3 && strcmp(words[0], "run") == 0)
 		run(words + 1);
 	else if (n)

@@ -4,7 +4,8 @@
 #
 #   probes     prints a JSON line for each hook, compared with `expected`: HOOK=RUNG..., *=RUNG for the
 #              others; empty: any
-#   LABEL=N    is one test, passed when it exits with status N
+#   LABEL=N:WORDS   is one test, passed when it exits with status N and has said WORDS (a regular expression, with dots
+#              for blanks)
 #
 # and any other one speaks TAP itself. Also writes passed, failed, skipped and the rungs to `summary`.
 
@@ -59,6 +60,13 @@ function end_probes(status,   name) {
 	check(!wrong && status == 0 && length(known) > 0, "probes")
 }
 
+function end_refusal(status,   at, wanted_status, words) {
+	at = index(label, "=")
+	wanted_status = substr(label, at + 1) + 0
+	words = substr(label, index(label, ":") + 1)
+	check(status == wanted_status && said ~ words, substr(label, 1, at - 1))
+}
+
 function end_tests(status) {
 	if (seen < announced || !announced || (status != 0 && !failed_here())) {
 		said = said "  " guest ": status " status " after " seen " of " announced + 0 " tests\n"
@@ -85,8 +93,8 @@ BEGIN {
 /^==> end / {
 	if (label == "probes")
 		end_probes($4)
-	else if (label ~ /=[0-9]+$/)
-		check($4 == substr(label, index(label, "=") + 1), label)
+	else if (label ~ /=[0-9]+:/)
+		end_refusal($4)
 	else
 		end_tests($4)
 	label = said = ""

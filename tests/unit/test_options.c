@@ -292,7 +292,26 @@ static void table_is_sound(void **state)
 	}
 }
 
+/* Wherever they stand among the options. */
+static void words_gather(void **state)
+{
+	static const char *const expected[] = { "443", "53/udp", "-" };
+
+	(void)state;
+	assert_int_equal(PARSE(FOR_WHO, arg("443"), arg("--proto"), arg("tcp"), arg("53/udp"), arg("-j"), arg("-")), 0);
+	assert_true(o.json);
+	assert_int_equal(o.settings.protos, PW_PROTO_TCP);
+	assert_int_equal(o.word_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(o.words[i], expected[i]);
+	assert_int_equal(PARSE(FOR_WHO, arg("-5")), -EINVAL);
+	assert_int_equal(PARSE(FOR_WHO, arg("443"), arg("--"), arg("80")), -EINVAL);
+	REFUSED("unexpected argument '443': a command to trace stands behind --", arg("443"));
+	assert_int_equal(o.word_count, 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(words_gather),
 	cmocka_unit_test(nothing_is_the_default),
 	cmocka_unit_test(value_stands_behind_or_beside),
 	cmocka_unit_test(switches),

@@ -304,7 +304,7 @@ int cmd_who(const struct options *options)
 		return r;
 	r = find_range(&who);
 	if (r == -ENOENT) {
-		log_error("--netns: that network namespace is not in view: no process and no mount of this machine shows it");
+		log_error("--netns: that network namespace is not in view: no process and no mount here shows it");
 		return STATUS_USAGE;
 	}
 	if (r)

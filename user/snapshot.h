@@ -41,7 +41,7 @@ bool snapshot_doubtful(const struct event *row);
 int snapshot_gather(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter,
 		    int (*pump)(void *arg), void *arg);
 
-/* Adds one row. Then sort puts the rows of one socket side by side, its oldest process first, and marks the accepted; */
+/* Adds one row. Then sort puts the rows of one socket side by side, the oldest process first, and marks the accepted; */
 void snapshot_add(struct snapshot *snapshot, const struct event *row);
 int snapshot_sort(struct snapshot *snapshot);
 

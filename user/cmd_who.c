@@ -267,7 +267,7 @@ static int on_netns(void *arg, uint32_t inode)
 	return 0;
 }
 
-/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none of those asked about is in view. */
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none asked about is in view. */
 static int find_range(struct who *who)
 {
 	const struct pw_settings *s = &who->options->settings;

@@ -53,6 +53,12 @@ static int set_duration(struct options *o, const char *value, char *why, size_t 
 	return 0;
 }
 
+static int set_watch(struct options *o, const char *value, char *why, size_t size)
+{
+	o->watch = true;
+	return value ? set_duration(o, value, why, size) : 0;
+}
+
 static int set_netns(struct options *o, const char *value, char *why, size_t size)
 {
 	uint32_t *count = &o->settings.netns_count;
@@ -174,9 +180,11 @@ static int set_sort(struct options *o, const char *value, char *why, size_t size
 
 const struct option_row option_rows[] = {
 	{ "json", 'j', NULL, "one JSON object a line", FOR_ALL, set_json },
-	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m); default: at Ctrl-C", FOR_TRACING, set_duration },
+	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m), or at Ctrl-C; pool: between looks",
+	  FOR_TRACING | FOR_POOL, set_duration },
+	{ "watch", 'w', "[SECONDS]", "look again and again, until Ctrl-C", FOR_POOL, set_watch },
 	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated",
-	  FOR_TRACING | FOR_WHO, set_netns },
+	  FOR_TRACING | FOR_POOL | FOR_AUDIT | FOR_WHO, set_netns },
 	{ "pid", 'p', "PID[,PID]", "only what these processes allocate", FOR_TRACING, set_pid },
 	{ "comm", 'c', "NAME", "only what processes of this name allocate", FOR_TRACING, set_comm },
 	{ "cgroup", 'g', "PATH", "only what processes in this cgroup (v2) and below allocate", FOR_TRACING, set_cgroup },
@@ -186,7 +194,7 @@ const struct option_row option_rows[] = {
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
 	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",
-	  FOR_TRACING | FOR_WHO, set_ports },
+	  FOR_TRACING | FOR_AUDIT | FOR_WHO, set_ports },
 	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_TRACING, set_ring_size },
 	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated",
 	  FOR_TRACING | FOR_PROBES, set_rung },
@@ -216,6 +224,17 @@ static const struct option_row *find_option(char **argv, int *at, const char **v
 	return NULL;
 }
 
+/* "[SECONDS]", but not "[HOOK=]RUNG". */
+static bool may_be_left_out(const struct option_row *row)
+{
+	return row->value[0] == '[' && row->value[strlen(row->value) - 1] == ']';
+}
+
+static bool begins_with_digit(const char *text)
+{
+	return text && text[0] >= '0' && text[0] <= '9';
+}
+
 static int parse_one(struct options *options, unsigned int command, char **argv, int *at, char *why, size_t size)
 {
 	const char *value = NULL, *text = argv[*at];
@@ -225,14 +244,15 @@ static int parse_one(struct options *options, unsigned int command, char **argv,
 	if (!row && text[0] == '-')
 		return refuse(why, size, "unknown option '%s': --help lists the options", text);
 	if (!row)
-		return refuse(why, size, "unexpected argument '%s': a command to trace stands behind --", text);
+		return refuse(why, size, "unexpected argument '%s': %s", text,
+			      command & FOR_TRACING ? "a command to trace stands behind --" : "it takes options alone");
 	if (!(row->commands & command))
 		return refuse(why, size, "option --%s does not go with this command", row->name);
 	if (!row->value && value)
 		return refuse(why, size, "option --%s takes no value", row->name);
-	if (row->value && !value)
+	if (row->value && !value && (!may_be_left_out(row) || begins_with_digit(argv[*at + 1])))
 		value = argv[++*at];
-	if (row->value && !value)
+	if (row->value && !value && !may_be_left_out(row))
 		return refuse(why, size, "option --%s needs a value: %s", row->name, row->value);
 	if (row->set(options, value, reason, sizeof(reason)))
 		return refuse(why, size, "--%s: %s", row->name, reason);

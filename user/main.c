@@ -26,8 +26,11 @@
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer
  *	user/question.c who.c	questions about ports, and the answers
+ *	user/pool.c		what is held of the range, and what is left
+ *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_probes.c cmd.c	the commands and what they share
+ *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
+ *	user/cmd.c		what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground
  */

@@ -102,7 +102,9 @@ void version(void **state)
 
 void help_fits(void **state)
 {
-	static const args_t asked[] = { { "--help" }, { "stats", "--help" }, { "who", "--help" } };
+	static const args_t asked[] = {
+		{ "--help" }, { "stats", "--help" }, { "who", "--help" }, { "pool", "--help" }, { "audit", "--help" },
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
@@ -165,6 +167,13 @@ static const args_t wrong[] = {
 	{ "who", "443", "--listeners" },
 	{ "who", "443", "--duration", "5" },
 	{ "who", "--", "443" },
+	{ "pool", "--watch", "0" },
+	{ "pool", "--watch=soon" },
+	{ "pool", "--port", "80" },
+	{ "pool", "--", "ls" },
+	{ "audit", "--duration", "1" },
+	{ "audit", "60420" },
+	{ "audit", "--ports", "no/such/file.tsv" },
 	{ "--comm", "\033[31m\n" "sixteen-letters" },
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The range: both files of the kernel as it writes them, what is no such file, sums, and lists that keep what was there. */
+/* The range: both files as the kernel writes them, what is no such file, sums, lists that keep what was there. */
 #include "user/range.h"
 
 #include <fcntl.h>

@@ -54,6 +54,7 @@ E2E_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/e2e/*.c)))
 GOLDEN_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/golden/*.c)))
 E2E	:= $(if $(E2E_OBJS),$(O)/e2e)
 GOLDEN	:= $(if $(GOLDEN_OBJS),$(O)/golden)
+BENCH	:= $(patsubst tests/bench/%.c,$(O)/bench-%,$(sort $(wildcard tests/bench/*.c)))
 TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
 
 # The parts of `make check`, in this order; golden and e2e once their sources are there.
@@ -61,8 +62,8 @@ PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.SECONDARY: $(UNIT:=.o) $(UNIT_OBJS)
-.PHONY: all arm64 tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels \
+.SECONDARY: $(UNIT:=.o) $(UNIT_OBJS) $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.o)
+.PHONY: all arm64 tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels bench \
 	lint-tidy vmlinux install uninstall clean help
 
 all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
@@ -150,6 +151,16 @@ check-golden: all $(GOLDEN)		## golden outputs (UPDATE=1 writes them anew)
 check-e2e: all $(E2E)			## end to end, on this kernel (as root)
 	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- $(E2E)
 
+$(O)/bench-%: $(O)/tests/bench/%.o
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+
+# Not a part of `make check`: what it measures is worth nothing while anything else runs.
+bench:					## side by side with other tools (as root)
+	$(Q)scripts/install-deps bench
+	$(Q)$(MAKE) --no-print-directory all $(BENCH)
+	$(Q)for bench in $(BENCH); do PORTWAKE=$(abspath $(O)/portwake) $$bench || exit; done
+
 $(O)/guest-init: tests/kernel/init.c $(O)/flags
 	@$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -static -o $@ $<
@@ -199,4 +210,4 @@ help:					## this list
 	@awk -F '\t+## ' '/^[a-z][a-z0-9-]*:.*\t## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
--include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(UNIT:=.d) $(UNIT_OBJS:.o=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.d) $(UNIT:=.d) $(UNIT_OBJS:.o=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)

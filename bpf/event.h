@@ -49,6 +49,15 @@ enum pw_flag {
 	PW_F_ROW = 128,		/* a row of an iterator, not of a live hook */
 };
 
+/* What a row tells of its socket. */
+enum pw_trait {
+	PW_T_REUSE = 1,		/* SO_REUSEADDR */
+	PW_T_REUSEPORT = 2,
+	PW_T_V6ONLY = 4,
+	PW_T_DEAD = 8,		/* an orphan: closed by all, not yet done */
+	PW_T_UNFETCHED = 16,	/* accepted by the kernel, not yet by accept() */
+};
+
 /* 24 bytes at the head of every record. */
 struct pw_head {
 	__u16 kind;
@@ -78,7 +87,9 @@ struct pw_sock {
 	__u8 how;		/* enum pw_how */
 	__u8 error;		/* sk_err that lies in the socket, nobody having read it */
 	__u8 by_connect;	/* rows: connect() made the bind bucket, so it chose the number */
-	__u8 pad;
+	__u8 traits;		/* rows: enum pw_trait */
+	__u32 bound_dev;	/* rows: interface it is bound to; 0: none */
+	__u32 sock_uid;		/* rows: of the socket itself */
 	__u8 addr[16];		/* local; IPv4 in the first four bytes */
 	__u8 remote[16];
 	char comm[PW_COMM];	/* of the thread group's leader */

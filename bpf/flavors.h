@@ -18,6 +18,7 @@
 #define IPPROTO_MPTCP 262
 #define ECONNABORTED 103
 #define PF_KTHREAD 0x00200000		/* include/linux/sched.h */
+#define SOCK_DEAD 0			/* include/net/sock.h: bit of sk_flags */
 #define SOCK_BINDPORT_LOCK 8		/* include/net/sock.h: the port was asked for by number */
 
 #ifdef __TARGET_ARCH_arm64

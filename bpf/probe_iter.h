@@ -17,18 +17,29 @@ static __always_inline void fill_bucket(struct pw_sock *row, const struct inet_b
 	row->by_connect = BPF_CORE_READ(bucket, fastreuse) == -1;
 }
 
+static __always_inline void fill_traits(struct pw_sock *row, const struct sock_common *common)
+{
+	row->traits = read_options(common);
+	row->bound_dev = BPF_CORE_READ(common, skc_bound_dev_if);
+}
+
 /* False where the filters pass the socket by. */
 static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 {
+	const struct sock *sk = look->sk;
+
 	row->head.kind = PW_SOCK;
 	row->head.size = sizeof(*row);
 	row->head.time = bpf_ktime_get_boot_ns();
-	if (!look->port || !wanted_socket(look->sk, look->proto, look->port))
+	if (!look->port || !wanted_socket(sk, look->proto, look->port))
 		return false;
 	look->flags |= PW_F_ROW;
-	if (is_kernel_socket(look->sk, look->proto))
+	if (is_kernel_socket(sk, look->proto))
 		look->flags |= PW_F_KERNEL;
 	fill_socket(row, look);
+	fill_traits(row, &sk->__sk_common);
+	row->traits |= read_loose(sk, look->proto);
+	row->sock_uid = BPF_CORE_READ(sk, sk_uid.val);
 	if (look->proto == IPPROTO_TCP)
 		fill_bucket(row, (struct inet_bind_bucket *)read_bucket(look->sk));
 	return true;
@@ -57,7 +68,7 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 	sk = port_holder(sk, proto);
 	if (proto == IPPROTO_MPTCP)
 		proto = IPPROTO_TCP;
-	if (!sk || !wanted_proto(proto))
+	if (!sk || !wanted_proto(proto) || !wanted_port(BPF_CORE_READ(sk, __sk_common.skc_num)))
 		return 0;
 	look_at(&look, sk, proto, PW_HOW_NONE);
 	if (!wanted_owner(task) || !fill_row(&row, &look))
@@ -80,6 +91,7 @@ static __always_inline void fill_time_wait(struct pw_sock *row, const struct ine
 	row->head.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN;
 	row->sk = (__u64)tw;
 	fill_bucket(row, BPF_CORE_READ(tw, tw_tb));
+	fill_traits(row, &tw->__tw_common);
 	row->netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);
 	row->proto = IPPROTO_TCP;
 	row->family = family;
@@ -104,7 +116,7 @@ int iter_tcp(struct bpf_iter__tcp *ctx)
 	if (!common)
 		return 0;
 	state = common->skc_state;
-	if (state == TCP_NEW_SYN_RECV)
+	if (state == TCP_NEW_SYN_RECV || !wanted_port(common->skc_num))
 		return 0;
 	if (by_owner()) {
 		/* Nothing here has an owner; but what is behind an MPTCP socket needs its cookie to be told at all. */

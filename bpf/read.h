@@ -47,6 +47,14 @@ static __always_inline __u16 read_held(const struct sock *sk, __u16 proto)
 	return BPF_CORE_READ(sk, __sk_common.skc_num);
 }
 
+/* enum pw_trait of what sockets and TIME_WAITs have in common. */
+static __always_inline __u8 read_options(const struct sock_common *common)
+{
+	return (BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuse) ? PW_T_REUSE : 0) |
+	       (BPF_CORE_READ_BITFIELD_PROBED(common, skc_reuseport) ? PW_T_REUSEPORT : 0) |
+	       (BPF_CORE_READ_BITFIELD_PROBED(common, skc_ipv6only) ? PW_T_V6ONLY : 0);
+}
+
 /* The port it had last, also when it was given back. */
 static __always_inline __u16 read_stale_port(const struct sock *sk)
 {
@@ -68,6 +76,17 @@ static __always_inline bool is_mptcp_subflow(const struct sock *sk, __u16 proto)
 	if (proto != IPPROTO_TCP || !bpf_core_field_exists(struct tcp_sock, is_mptcp))
 		return false;
 	return BPF_CORE_READ((const struct tcp_sock *)sk, is_mptcp);
+}
+
+/* enum pw_trait of a socket that is nobody's, whatever process is looked for. */
+static __always_inline __u8 read_loose(const struct sock *sk, __u16 proto)
+{
+	/* The process has the outer socket. */
+	if (is_mptcp_subflow(sk, proto))
+		return 0;
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & 1UL << SOCK_DEAD)
+		return PW_T_DEAD;
+	return BPF_CORE_READ(sk, sk_socket) ? 0 : PW_T_UNFETCHED;
 }
 
 /* connect() with TCP_FASTOPEN_CONNECT took the port, and the SYN waits for the first write. */

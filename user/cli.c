@@ -18,6 +18,10 @@ struct command {
 static const struct command commands[] = {
 	{ "live", "stream of events: every allocation and release of a local port", FOR_LIVE, cmd_live },
 	{ "stats", "lifetimes by port, process, destination or container", FOR_STATS, cmd_stats },
+	{ "who", "who has a port now: PORT[-PORT][/PROTO]..., or - for lines of stdin", FOR_WHO, cmd_who },
+	{ "pool", "the ephemeral range: size, reserved, held, left, by namespace and destination", FOR_POOL, cmd_pool },
+	{ "audit", "fixed ports at risk, and the sysctl that helps; exit status 1 when there are any", FOR_AUDIT,
+	  cmd_audit },
 	{ "probes", "where it looks on this kernel, how exactly, and why better places were passed over", FOR_PROBES,
 	  cmd_probes },
 };

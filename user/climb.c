@@ -391,7 +391,7 @@ static int attach(struct climb *c, const struct probe_options *o)
 
 const struct hook *climb_missing(const struct climb *c)
 {
-	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
+	for (size_t hook = 0; hook < LADDER_HOOKS && !c->grounded; hook++)
 		if (ladder[hook].vital && !climb_rung(c, hook))
 			return &ladder[hook];
 	return NULL;
@@ -504,11 +504,27 @@ static int try_rungs(struct climb *c, const struct probe_options *o)
 	return !r && any_provable(c) ? prove(c) : r;
 }
 
+/* Without the ladder: the iterators load and attach, or nothing does. */
+static int stay_on_the_ground(struct climb *c, const struct probe_options *o)
+{
+	int r;
+
+	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
+		c->rung[hook] = hook == ladder_hook("snapshot") ? 0 : LADDER_RUNGS;
+	c->grounded = true;
+	r = load(c, o);
+	if (!r)
+		r = attach(c, o);
+	return r == -EAGAIN ? -EOPNOTSUPP : r;
+}
+
 int climb(struct climb *c, const struct probe_options *o)
 {
 	int r;
 
 	libbpf_set_print(print_libbpf);
+	if (o->iterators_only)
+		return stay_on_the_ground(c, o);
 	heed_rungs(c, o);
 	r = ask_kernel(c);
 	if (r)

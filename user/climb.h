@@ -25,6 +25,7 @@ struct probe_options {
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
 	const char *const *rungs;	/* words that ladder_knows(): where a hook begins to try */
 	size_t rung_count;
+	bool iterators_only;		/* for probe_walk() alone: nothing stands on a live hook */
 };
 
 #define CLIMB_PASSED 320
@@ -35,6 +36,7 @@ struct climb {
 	struct bpf_link *again[LADDER_HOOKS][LADDER_PROGRAMS];	/* of the second copies, where there are */
 	int rung[LADDER_HOOKS];
 	char passed[LADDER_HOOKS][CLIMB_PASSED];	/* why each better rung was passed over */
+	bool grounded;		/* probe_options.iterators_only */
 	uint64_t tw_handler;	/* address of tw_timer_handler(); 0: not needed, or hidden */
 };
 
@@ -53,7 +55,7 @@ const char *climb_program(const struct climb *climb, size_t hook, size_t i);
 /* The second copy of a program (bpf/probe_fentry.h); NULL: it has none. */
 struct bpf_program *climb_again(const struct climb *climb, const char *program);
 
-/* A vital hook without a rung; NULL: none. */
+/* A vital hook without a rung; NULL: none, or none was asked for. */
 const struct hook *climb_missing(const struct climb *climb);
 
 #endif

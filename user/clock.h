@@ -23,4 +23,10 @@ int64_t clock_offset(void);
 /* RFC 3339, UTC, of nanoseconds since 1970. Pure. Returns out. */
 char *clock_format(uint64_t realtime_ns, char out[CLOCK_TEXT_SIZE]);
 
+/*
+ * "2026-11-20T12:03:07.5Z", "2026-11-20T13:03:07+01:00", "2026-11-20 12:03:07" (local time): after 1970 and with up to
+ * nine decimals. 0 or -EINVAL, and then *out is untouched.
+ */
+int clock_parse(const char *text, uint64_t *out);
+
 #endif

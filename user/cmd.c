@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What tracing commands share: the ground they stand on, and their last words. */
+/* What commands share: the ground that tracing stands on and its last words; a look at who holds ports now. */
 #include "user/cmd.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #include "user/cgroup.h"
+#include "user/clock.h"
 #include "user/log.h"
+#include "user/mem.h"
+#include "user/netns.h"
 
 static int load_annotations(struct tracing *tracing, const struct options *options)
 {
@@ -106,4 +109,120 @@ int tracing_report(const struct options *options, const struct run_result *resul
 	log_note("%" PRIu64 " events in %.1f s, %" PRIu64 " lost; hooks: %s", result->events,
 		 (double)result->elapsed_ns / 1e9, result->lost, result->rungs);
 	return options->command ? result->command_status : STATUS_DONE;
+}
+
+/* ---- a look without a tracer ---- */
+
+static int add_netns(void *arg, uint32_t inode)
+{
+	struct scene *scene = arg;
+	struct scene_netns *netns = pw_reallocarray(scene->netns, scene->count + 1, sizeof(*netns));
+	int r;
+
+	if (!netns)
+		return -ENOMEM;
+	scene->netns = netns;
+	netns += scene->count++;
+	*netns = (struct scene_netns){ .netns = inode };
+	r = range_read(&netns->range);
+	if (r && r != -ENOMEM)
+		log_warn("the ephemeral range of netns %u, in /proc/sys/net/ipv4, cannot be read: %s", inode,
+			 strerror(-r));
+	return r == -ENOMEM ? r : 0;
+}
+
+static int compare_netns(const void *left, const void *right)
+{
+	const struct scene_netns *a = left, *b = right;
+
+	return a->netns < b->netns ? -1 : a->netns > b->netns;
+}
+
+/* Both are in the order of the inodes. Of a namespace that only a descriptor keeps, sockets are seen, no settings. */
+static void hand_out(struct scene *scene)
+{
+	const struct holders *h = &scene->holders;
+	size_t row = 0;
+
+	for (size_t i = 0; i < scene->count; i++) {
+		struct scene_netns *netns = &scene->netns[i];
+
+		for (; row < h->count && h->rows[row].netns < netns->netns; row++)
+			scene->strays++;
+		netns->rows = h->rows + row;
+		for (; row < h->count && h->rows[row].netns == netns->netns; row++)
+			netns->count++;
+	}
+	scene->strays += h->count - row;
+}
+
+void scene_warn(const struct scene *scene)
+{
+	if (scene->strays)
+		log_warn("%zu sockets are in network namespaces that no path leads to: not counted", scene->strays);
+}
+
+/* --netns by number takes any: one that nothing leads to would be answered by silence. */
+static int check_netns(const struct scene *scene, const struct pw_settings *settings)
+{
+	for (uint32_t i = 0; i < settings->netns_count; i++) {
+		struct scene_netns wanted = { .netns = settings->netns[i] };
+
+		if (scene->count && bsearch(&wanted, scene->netns, scene->count, sizeof(wanted), compare_netns))
+			continue;
+		log_error("--netns: no process is in network namespace %u and it is mounted nowhere: give one of "
+			  "`lsns -t net`", wanted.netns);
+		return STATUS_USAGE;
+	}
+	return STATUS_DONE;
+}
+
+int scene_take(struct scene *scene, const struct tracing *tracing)
+{
+	const struct probe_options *probe = &tracing->run.probe;
+	char why[512] = "";
+	int r;
+
+	*scene = SCENE_INIT;
+	scene->time = now_boottime();
+	r = holders_take(&scene->holders, probe, tracing->identity, why, sizeof(why));
+	if (r) {
+		log_error("cannot look here: %s", why);
+		return STATUS_CANNOT;
+	}
+	r = netns_walk(probe->settings.netns, probe->settings.netns_count, add_netns, scene);
+	if (r) {
+		log_error("network namespaces cannot be walked: %s", strerror(-r));
+		return STATUS_FAILED;
+	}
+	if (scene->count)
+		qsort(scene->netns, scene->count, sizeof(*scene->netns), compare_netns);
+	hand_out(scene);
+	return check_netns(scene, &probe->settings);
+}
+
+void scene_done(struct scene *scene)
+{
+	holders_done(&scene->holders);
+	pw_free(scene->netns);
+	*scene = SCENE_INIT;
+}
+
+int print_all(const struct buf *out)
+{
+	int r = buf_error(out);
+
+	/* Without stdio, which would try again at the end what a signal cut short. */
+	for (size_t at = 0; !r && at < out->len;) {
+		ssize_t done = write(STDOUT_FILENO, out->data + at, out->len - at);
+
+		if (done < 0)
+			r = -errno;
+		else
+			at += (size_t)done;
+	}
+	if (!r || r == -EINTR)
+		return STATUS_DONE;
+	log_error("stdout: %s", strerror(-r));
+	return STATUS_FAILED;
 }

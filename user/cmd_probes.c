@@ -68,9 +68,7 @@ static int print_hooks(const struct options *options, struct probe *probe)
 		buf_printf(&out, "kernel %s %s, BTF, cgroup v2, uid %u\n\n", kernel.release, kernel.machine, geteuid());
 	for (size_t i = 0; i < count; i++)
 		(options->json ? json_hook : text_hook)(&hooks[i], &out);
-	if (buf_error(&out))
-		return buf_error(&out);
-	return fwrite(buf_text(&out), 1, out.len, stdout) == out.len && !fflush(stdout) ? 0 : -errno;
+	return print_all(&out);
 }
 
 int cmd_probes(const struct options *options)
@@ -87,10 +85,5 @@ int cmd_probes(const struct options *options)
 		log_error("cannot trace here: %s", why);
 		return STATUS_CANNOT;
 	}
-	r = print_hooks(options, probe);
-	if (r) {
-		log_error("stdout: %s", strerror(-r));
-		return STATUS_FAILED;
-	}
-	return STATUS_DONE;
+	return print_hooks(options, probe);
 }

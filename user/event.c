@@ -20,7 +20,7 @@ static void take_comm(char out[PW_COMM], const char comm[PW_COMM])
 	out[PW_COMM - 1] = '\0';
 }
 
-static void take_addr(struct event_addr *out, uint8_t family, const uint8_t bytes[16])
+void event_addr_set(struct event_addr *out, uint8_t family, const uint8_t *bytes)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 
@@ -49,10 +49,13 @@ static int decode_sock(const struct pw_sock *wire, struct event *out)
 	out->bucket = wire->bucket;
 	out->error = wire->error;
 	out->by_connect = wire->by_connect;
-	take_addr(&out->addr, wire->family, wire->addr);
+	out->traits = wire->traits;
+	out->bound_dev = wire->bound_dev;
+	out->sock_uid = wire->sock_uid;
+	event_addr_set(&out->addr, wire->family, wire->addr);
 	if (wire->remote_port) {
 		out->remote_port = wire->remote_port;
-		take_addr(&out->remote, wire->family, wire->remote);
+		event_addr_set(&out->remote, wire->family, wire->remote);
 	}
 	out->process.pid = wire->pid;
 	out->process.uid = wire->uid;

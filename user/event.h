@@ -17,6 +17,7 @@
 enum tcp_state {
 	STATE_ESTABLISHED = 1,
 	STATE_SYN_SENT = 2,
+	STATE_FIN_WAIT2 = 5,
 	STATE_TIME_WAIT = 6,
 	STATE_CLOSE = 7,
 	STATE_CLOSE_WAIT = 8,
@@ -39,6 +40,9 @@ struct event_addr {
 	uint8_t bytes[16];
 };
 
+/* bytes: 4 of AF_INET, 16 of AF_INET6. */
+void event_addr_set(struct event_addr *out, uint8_t family, const uint8_t *bytes);
+
 struct event {
 	enum pw_kind kind;
 	uint64_t time;		/* ns, CLOCK_BOOTTIME */
@@ -55,6 +59,10 @@ struct event {
 	uint64_t sk;
 	uint64_t bucket;
 	bool by_connect;	/* rows: the number was chosen by connect() */
+	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
+	uint8_t traits;		/* rows: enum pw_trait */
+	uint32_t bound_dev;	/* rows: interface index; 0: none */
+	uint32_t sock_uid;	/* rows: of the socket; of a TIME_WAIT nothing */
 	struct event_addr addr;
 	struct event_addr remote;	/* family 0: none */
 

@@ -3,6 +3,7 @@
 #include "user/identity.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "user/cgroup.h"
@@ -163,18 +164,45 @@ static uint64_t start_ticks(uint32_t pid)
 	return ticks;
 }
 
-static char *exe_by_proc(const struct event_process *p)
+/* The pid may be another's by now: only its own start proves it. */
+static bool is_still(uint32_t pid, uint64_t start)
 {
 	uint64_t tick = 1000000000ULL / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	return start_ticks(pid) == start / tick;
+}
+
+static char *exe_by_proc(const struct event_process *p)
+{
 	char link[64], path[4096];
 	ssize_t length;
 
 	snprintf(link, sizeof(link), "/proc/%u/exe", p->pid);
 	length = readlink(link, path, sizeof(path) - 1);
-	/* The pid may be another's by now: only its own start proves it. */
-	if (length <= 0 || start_ticks(p->pid) != p->start / tick)
+	if (length <= 0 || !is_still(p->pid, p->start))
 		return NULL;
 	return pw_strndup(path, (size_t)length);
+}
+
+int identity_cmdline(const struct process *process, char *out, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%u/cmdline", process->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	length = read(fd, out, size - 1);
+	if (length < 0)
+		return -errno;
+	while (length && !out[length - 1])
+		length--;
+	out[length] = '\0';
+	for (ssize_t i = 0; i < length; i++)
+		out[i] = out[i] ? out[i] : ' ';
+	return length && is_still(process->pid, process->start) ? 0 : -ENOENT;
 }
 
 /* ---- processes ---- */

@@ -43,6 +43,12 @@ struct process *identity_ref(struct process *process);
 void identity_put(struct identity *identity, struct process *process);
 
 /*
+ * The command line, its arguments divided by spaces and cut at size - 1 bytes. 0; -ENOENT when it has none (a kernel
+ * thread, a process that is gone, or another one behind the same pid) or -errno.
+ */
+int identity_cmdline(const struct process *process, char *out, size_t size);
+
+/*
  * The container in a cgroup path, as Docker, containerd, CRI-O, Podman, LXC and
  * systemd-nspawn name theirs: points into path and sets *length; NULL: none. Pure.
  */

@@ -10,7 +10,6 @@
 /* TCP states beyond those of event.h that a socket may lose its port in. */
 enum {
 	STATE_FIN_WAIT1 = 4,
-	STATE_FIN_WAIT2 = 5,
 	STATE_LAST_ACK = 9,
 	STATE_CLOSING = 11,
 };

@@ -15,15 +15,22 @@
  *	user/probe.c		ring, counters of loss, iterators
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
+ *	user/diag.c		sockets by sock_diag: what iterators do not tell
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
  *	user/lifetime.c		the tracker: statements to lifetimes
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
  *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
+ *	user/holders.c		who holds ports now, without a tracer
+ *	user/question.c who.c	questions about ports, and the answers
+ *	user/pool.c		what is held of the range, and what is left
+ *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/cmd_live.c cmd_stats.c cmd_probes.c cmd.c	the commands and what they share
+ *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
+ *	user/cmd.c		what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground
  */

@@ -54,6 +54,8 @@ struct walk {
 	size_t count;
 	int (*visit)(void *arg, uint32_t inode);
 	void *arg;
+	char *path;		/* not NULL: nothing is visited; the first path found is put here, and the walk ends with 1 */
+	size_t path_size;
 };
 
 static bool is_wanted(const struct walk *walk, uint32_t inode)
@@ -70,6 +72,8 @@ static int enter(struct walk *walk, const char *path, uint32_t inode)
 
 	if (!is_wanted(walk, inode) || map_get(&walk->seen, inode))
 		return 0;
+	if (walk->path)
+		return snprintf(walk->path, walk->path_size, "%s", path) < (int)walk->path_size ? 1 : -ENAMETOOLONG;
 	if (map_put(&walk->seen, inode, walk))
 		return -ENOMEM;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -158,4 +162,15 @@ int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uin
 	if (setns(home, CLONE_NEWNET) < 0 && !r)
 		r = -errno;
 	return r;
+}
+
+int netns_path(uint32_t inode, char *path, size_t size)
+{
+	struct walk walk = { .wanted = &inode, .count = 1, .path = path, .path_size = size };
+	/* First: a mounted one keeps its name when processes come and go. */
+	int r = each_mount(&walk);
+
+	if (!r)
+		r = each_process(&walk);
+	return r ? (r < 0 ? r : 0) : -ENOENT;
 }

@@ -20,4 +20,7 @@ int netns_resolve(const char *text, uint32_t *inode);
  */
 int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg);
 
+/* A path by which the namespace can be entered, as nsenter --net= takes it. 0, -ENOENT (none is in view) or -errno. */
+int netns_path(uint32_t inode, char *path, size_t size);
+
 #endif

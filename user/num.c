@@ -76,7 +76,7 @@ static int port_range(const char **at, struct port_set *set)
 	if (last < first)
 		return -EINVAL;
 	for (uint64_t p = first; p <= last; p++)
-		set->bits[p / 64] |= 1ULL << (p % 64);
+		port_set_add(set, (uint16_t)p);
 	return 0;
 }
 

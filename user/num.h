@@ -23,6 +23,11 @@ static inline bool port_set_has(const struct port_set *set, uint16_t port)
 	return set->bits[port / 64] >> (port % 64) & 1;
 }
 
+static inline void port_set_add(struct port_set *set, uint16_t port)
+{
+	set->bits[port / 64] |= 1ULL << (port % 64);
+}
+
 int num_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 /* "80", "1,5-9,60000-61000": ports 1 to 65535; a range runs upward. */

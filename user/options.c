@@ -53,6 +53,12 @@ static int set_duration(struct options *o, const char *value, char *why, size_t 
 	return 0;
 }
 
+static int set_watch(struct options *o, const char *value, char *why, size_t size)
+{
+	o->watch = true;
+	return value ? set_duration(o, value, why, size) : 0;
+}
+
 static int set_netns(struct options *o, const char *value, char *why, size_t size)
 {
 	uint32_t *count = &o->settings.netns_count;
@@ -174,21 +180,24 @@ static int set_sort(struct options *o, const char *value, char *why, size_t size
 
 const struct option_row option_rows[] = {
 	{ "json", 'j', NULL, "one JSON object a line", FOR_ALL, set_json },
-	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m); default: at Ctrl-C", FOR_TRACING, set_duration },
-	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated", FOR_TRACING, set_netns },
+	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m), or at Ctrl-C; pool: between looks",
+	  FOR_TRACING | FOR_POOL, set_duration },
+	{ "watch", 'w', "[SECONDS]", "look again and again, until Ctrl-C", FOR_POOL, set_watch },
+	{ "netns", 'n', "NETNS", "only this network namespace: NAME, PATH or INODE; may be repeated",
+	  FOR_TRACING | FOR_POOL | FOR_AUDIT | FOR_WHO, set_netns },
 	{ "pid", 'p', "PID[,PID]", "only what these processes allocate", FOR_TRACING, set_pid },
 	{ "comm", 'c', "NAME", "only what processes of this name allocate", FOR_TRACING, set_comm },
 	{ "cgroup", 'g', "PATH", "only what processes in this cgroup (v2) and below allocate", FOR_TRACING, set_cgroup },
 	{ "port", 'P', "N[-M],...", "only these local ports", FOR_TRACING, set_port },
-	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_TRACING, set_proto },
+	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_TRACING | FOR_WHO, set_proto },
 	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
-	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated", FOR_TRACING,
-	  set_ports },
+	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",
+	  FOR_TRACING | FOR_AUDIT | FOR_WHO, set_ports },
 	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_TRACING, set_ring_size },
-	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated", FOR_ALL,
-	  set_rung },
+	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated",
+	  FOR_TRACING | FOR_PROBES, set_rung },
 	{ "verbose", 'v', NULL, "say more on stderr", FOR_ALL, set_verbose },
 	{ "help", 'h', NULL, "this text", FOR_ALL, set_help },
 };
@@ -215,6 +224,17 @@ static const struct option_row *find_option(char **argv, int *at, const char **v
 	return NULL;
 }
 
+/* "[SECONDS]", but not "[HOOK=]RUNG". */
+static bool may_be_left_out(const struct option_row *row)
+{
+	return row->value[0] == '[' && row->value[strlen(row->value) - 1] == ']';
+}
+
+static bool begins_with_digit(const char *text)
+{
+	return text && text[0] >= '0' && text[0] <= '9';
+}
+
 static int parse_one(struct options *options, unsigned int command, char **argv, int *at, char *why, size_t size)
 {
 	const char *value = NULL, *text = argv[*at];
@@ -224,14 +244,15 @@ static int parse_one(struct options *options, unsigned int command, char **argv,
 	if (!row && text[0] == '-')
 		return refuse(why, size, "unknown option '%s': --help lists the options", text);
 	if (!row)
-		return refuse(why, size, "unexpected argument '%s': a command to trace stands behind --", text);
+		return refuse(why, size, "unexpected argument '%s': %s", text,
+			      command & FOR_TRACING ? "a command to trace stands behind --" : "it takes options alone");
 	if (!(row->commands & command))
 		return refuse(why, size, "option --%s does not go with this command", row->name);
 	if (!row->value && value)
 		return refuse(why, size, "option --%s takes no value", row->name);
-	if (row->value && !value)
+	if (row->value && !value && (!may_be_left_out(row) || begins_with_digit(argv[*at + 1])))
 		value = argv[++*at];
-	if (row->value && !value)
+	if (row->value && !value && !may_be_left_out(row))
 		return refuse(why, size, "option --%s needs a value: %s", row->name, row->value);
 	if (row->set(options, value, reason, sizeof(reason)))
 		return refuse(why, size, "--%s: %s", row->name, reason);
@@ -244,10 +265,18 @@ int options_parse(struct options *options, unsigned int command, int argc, char 
 		int r;
 
 		if (!strcmp(argv[at], "--")) {
+			if (!(command & FOR_TRACING))
+				return refuse(why, size, "this command traces no program: nothing stands behind --");
 			if (!argv[at + 1])
 				return refuse(why, size, "no command behind --");
 			options->command = argv + at + 1;
 			return 0;
+		}
+		if (command & FOR_WHO && (argv[at][0] != '-' || !argv[at][1])) {
+			/* There is room: an option before it left its own place. */
+			options->words = argv + 1;
+			argv[++options->word_count] = argv[at];
+			continue;
 		}
 		r = parse_one(options, command, argv, &at, why, size);
 		if (r)

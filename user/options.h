@@ -19,6 +19,7 @@ struct options {
 	bool json;
 	bool listeners;
 	bool by_port;
+	bool watch;
 	bool help;
 	struct pw_settings settings;	/* the filters that act in the kernel */
 	struct port_set ports;
@@ -32,6 +33,8 @@ struct options {
 	enum stats_by by;
 	enum stats_sort sort;
 	char *const *command;		/* NULL: none */
+	char **words;			/* what is no option, of a command that takes such */
+	size_t word_count;
 };
 
 /* The commands, for `option.commands`. */
@@ -39,17 +42,20 @@ enum command_bit {
 	FOR_LIVE = 1,
 	FOR_STATS = 2,
 	FOR_PROBES = 4,
+	FOR_POOL = 8,
+	FOR_AUDIT = 16,
+	FOR_WHO = 32,
 	FOR_TRACING = FOR_LIVE | FOR_STATS,
-	FOR_ALL = FOR_TRACING | FOR_PROBES,
+	FOR_ALL = FOR_TRACING | FOR_PROBES | FOR_POOL | FOR_AUDIT | FOR_WHO,
 };
 
 struct option_row {
 	const char *name;		/* without "--" */
 	char letter;			/* 0: none */
-	const char *value;		/* what it takes, for help; NULL: nothing */
+	const char *value;		/* what it takes, for help; NULL: nothing; "[...]": a number, or nothing */
 	const char *help;
 	unsigned int commands;		/* enum command_bit */
-	/* 0, or -EINVAL with the reason in why ("not a port: ..."). value points into argv. */
+	/* 0, or -EINVAL with the reason in why ("not a port: ..."). value points into argv; NULL when it is left out. */
 	int (*set)(struct options *options, const char *value, char *why, size_t size);
 };
 

@@ -2,19 +2,14 @@
 /* Sockets open before us. */
 #include "user/snapshot.h"
 
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "user/clock.h"
+#include "user/diag.h"
 #include "user/map.h"
 #include "user/mem.h"
 #include "user/netns.h"
-
-/* include/net/tcp_states.h: TCP_BOUND_INACTIVE, since Linux 6.8; older kernels list nothing for it. */
-#define STATE_BOUND_INACTIVE 13
 
 void snapshot_add(struct snapshot *s, const struct event *row)
 {
@@ -51,77 +46,35 @@ static bool may_dump(const struct pw_settings *s)
 	return !probe_by_owner(s) && (!s->protos || s->protos & PW_PROTO_TCP);
 }
 
-static int on_diag(const struct nlmsghdr *header, void *arg)
+static void on_bound(void *arg, const struct diag_row *bound)
 {
-	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(header);
 	struct diag_walk *walk = arg;
 	struct event row = {
 		.kind = PW_SOCK,
 		.time = now_boottime(),
-		.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32,
-		.port = ntohs(m->id.idiag_sport),
+		.cookie = bound->cookie,
+		.port = bound->port,
 		.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN,
 		.state = STATE_CLOSE,
 		.proto = IPPROTO_TCP,
 		.netns = walk->netns,
-		.addr = { .family = m->idiag_family },
+		.addr = bound->addr,
+		.sock_uid = bound->uid,
 	};
 
-	memcpy(row.addr.bytes, m->id.idiag_src, m->idiag_family == AF_INET ? 4 : 16);
-	if (row.port && row.cookie && (!walk->filter->ports || port_set_has(walk->filter->ports, row.port)))
+	if (!walk->filter->ports || port_set_has(walk->filter->ports, row.port))
 		snapshot_add(walk->snapshot, &row);
-	return MNL_CB_OK;
-}
-
-static int read_dump(struct mnl_socket *socket, unsigned int seq, struct diag_walk *walk)
-{
-	char buffer[16384];
-	unsigned int port = mnl_socket_get_portid(socket);
-	int r = 1;
-
-	while (r > 0) {
-		ssize_t got = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-
-		if (got < 0)
-			return -errno;
-		r = mnl_cb_run(buffer, (size_t)got, seq, port, on_diag, walk);
-	}
-	return r < 0 ? -errno : 0;
-}
-
-static int dump_bound(struct mnl_socket *socket, uint8_t family, struct diag_walk *walk)
-{
-	char buffer[256];
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *request;
-
-	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	header->nlmsg_seq = family;
-	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	request->sdiag_family = family;
-	request->sdiag_protocol = IPPROTO_TCP;
-	request->idiag_states = 1u << STATE_BOUND_INACTIVE;
-	if (mnl_socket_sendto(socket, header, header->nlmsg_len) < 0)
-		return -errno;
-	return read_dump(socket, family, walk);
-}
-
-static void mnl_closep(struct mnl_socket **socket)
-{
-	if (*socket)
-		mnl_socket_close(*socket);
 }
 
 /* Best effort: a kernel without inet_diag lacks only these rows. */
 static void walk_bound(struct diag_walk walk)
 {
-	_cleanup_(mnl_closep) struct mnl_socket *socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	struct diag_query query = { .family = AF_INET, .proto = IPPROTO_TCP, .states = DIAG_BOUND };
 
-	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
+	if (diag_dump(&query, on_bound, &walk))
 		return;
-	if (!dump_bound(socket, AF_INET, &walk))
-		dump_bound(socket, AF_INET6, &walk);
+	query.family = AF_INET6;
+	diag_dump(&query, on_bound, &walk);
 }
 
 /* ---- settling ---- */
@@ -146,7 +99,7 @@ static int compare_rows(const void *left, const void *right)
 		return a->process.pid ? -1 : 1;
 	if (a->process.start != b->process.start)
 		return a->process.start < b->process.start ? -1 : 1;
-	return 0;
+	return a->process.pid < b->process.pid ? -1 : a->process.pid > b->process.pid;
 }
 
 static bool is_listener(const struct event *row)
@@ -194,15 +147,13 @@ static bool is_accepted(const struct map *listening, const struct event *row)
 	       (row->addr.family == AF_INET && listens_there(listening, row->bucket, &any4));
 }
 
-/* Is row of the same object as the one before it? */
-static bool is_same(const struct event *before, const struct event *row)
+bool snapshot_same(const struct event *before, const struct event *row)
 {
 	return before->cookie == row->cookie && is_time_wait(before) == is_time_wait(row) &&
 	       (!is_time_wait(row) || before->sk == row->sk);
 }
 
-/* Takes the kind off rows of accepted sockets. */
-static int drop_accepted(struct snapshot *s)
+static int mark_accepted(struct snapshot *s)
 {
 	_cleanup_map_ struct map listening = { 0 };
 
@@ -211,8 +162,7 @@ static int drop_accepted(struct snapshot *s)
 		    map_put(&listening, listener_key(s->rows[i].bucket, &s->rows[i].addr), &s->rows[i]))
 			return -ENOMEM;
 	for (size_t i = 0; i < s->count; i++)
-		if (is_accepted(&listening, &s->rows[i]))
-			s->rows[i].kind = PW_NONE;
+		s->rows[i].accepted = is_accepted(&listening, &s->rows[i]);
 	return 0;
 }
 
@@ -224,7 +174,7 @@ static void keep_one_each(struct snapshot *s)
 	for (size_t i = 0; i < s->count; i++) {
 		const struct event *row = &s->rows[i];
 
-		if (row->kind == PW_NONE || (kept && is_same(&s->rows[kept - 1], row)))
+		if (row->accepted || (kept && snapshot_same(&s->rows[kept - 1], row)))
 			continue;
 		s->rows[kept] = *row;
 		if (snapshot_doubtful(row))
@@ -239,15 +189,19 @@ static void keep_one_each(struct snapshot *s)
 	s->count = kept;
 }
 
-int snapshot_settle(struct snapshot *s)
+int snapshot_sort(struct snapshot *s)
 {
-	int r;
-
 	if (s->error)
 		return s->error;
 	if (s->count)
 		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
-	r = drop_accepted(s);
+	return mark_accepted(s);
+}
+
+int snapshot_settle(struct snapshot *s)
+{
+	int r = snapshot_sort(s);
+
 	if (!r)
 		keep_one_each(s);
 	return r;
@@ -275,16 +229,23 @@ static int take_netns(void *arg, uint32_t inode)
 	return r ? r : taking->pump(taking->arg);
 }
 
+/* Is there a socket that a process may have, and none was seen to? s is sorted. */
 static bool lacks_owner(const struct snapshot *s)
 {
-	for (size_t i = 0; i < s->count; i++)
-		if (!s->rows[i].process.pid && !is_time_wait(&s->rows[i]) && !(s->rows[i].flags & PW_F_KERNEL))
+	for (size_t i = 0; i < s->count; i++) {
+		const struct event *row = &s->rows[i];
+
+		if (i && snapshot_same(row - 1, row))
+			continue;
+		if (!row->process.pid && !is_time_wait(row) && !(row->flags & PW_F_KERNEL) &&
+		    !(row->traits & (PW_T_DEAD | PW_T_UNFETCHED)) && !row->accepted)
 			return true;
+	}
 	return false;
 }
 
-int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
-		  void *arg)
+int snapshot_gather(struct snapshot *s, struct probe *probe, const struct probe_options *filter,
+		    int (*pump)(void *arg), void *arg)
 {
 	struct taking taking = { s, probe, filter, pump, arg };
 	int r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
@@ -292,13 +253,21 @@ int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_op
 	if (!r)
 		r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
 	if (!r)
-		r = snapshot_settle(s);
+		r = snapshot_sort(s);
 	/*
 	 * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a
 	 * descriptor that moves while processes are walked may be missed in both.
 	 */
 	if (!r && (probe_by_owner(&filter->settings) || lacks_owner(s)))
 		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	return r ? r : snapshot_sort(s);
+}
+
+int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
+		  void *arg)
+{
+	int r = snapshot_gather(s, probe, filter, pump, arg);
+
 	return r ? r : snapshot_settle(s);
 }
 

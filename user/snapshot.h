@@ -15,7 +15,7 @@
 #include "user/probe.h"
 
 struct snapshot {
-	struct event *rows;	/* one for each socket, by cookie */
+	struct event *rows;	/* by cookie; once settled, one for each socket */
 	size_t count;
 	size_t size;		/* rows that fit */
 	int error;		/* of gathering: -ENOMEM */
@@ -24,9 +24,9 @@ struct snapshot {
 #define SNAPSHOT_INIT ((struct snapshot){ 0 })
 
 /*
- * 0 or -errno. filter: what probe was opened with. pump() is called between the
- * namespaces, so that the ring does not fill meanwhile; what it returns other
- * than 0 ends the walk.
+ * 0 or -errno. filter: what probe was opened with. pump() is called in each
+ * namespace when its rows are taken, so that the ring does not fill meanwhile;
+ * what it returns other than 0 ends the walk.
  */
 int snapshot_take(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter,
 		  int (*pump)(void *arg), void *arg);
@@ -37,9 +37,19 @@ int snapshot_take(struct snapshot *snapshot, struct probe *probe, const struct p
  */
 bool snapshot_doubtful(const struct event *row);
 
-/* Gathers one row; then settle makes one of each socket and drops the accepted. Pure; snapshot_take() is made of them. */
+/* The same, without settling: every row of every socket, accepted ones too, sorted. */
+int snapshot_gather(struct snapshot *snapshot, struct probe *probe, const struct probe_options *filter,
+		    int (*pump)(void *arg), void *arg);
+
+/* Adds one row. Then sort puts the rows of one socket side by side, the oldest process first, and marks the accepted; */
 void snapshot_add(struct snapshot *snapshot, const struct event *row);
+int snapshot_sort(struct snapshot *snapshot);
+
+/* and settle, which sorts as well, makes one of each socket and drops the accepted. Pure. */
 int snapshot_settle(struct snapshot *snapshot);
+
+/* Is row of the same object (socket, TIME_WAIT) as the one before it? */
+bool snapshot_same(const struct event *before, const struct event *row);
 
 void snapshot_done(struct snapshot *snapshot);
 

@@ -136,10 +136,15 @@ struct sock_common {
 	};
 	short unsigned int skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_reuse: 4;
+	unsigned char skc_reuseport: 1;
+	unsigned char skc_ipv6only: 1;
+	int skc_bound_dev_if;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
+	long unsigned int skc_flags;
 	struct hlist_nulls_node skc_nulls_node;
 };
 
@@ -147,6 +152,8 @@ struct sock {
 	struct sock_common __sk_common;
 	u8 sk_userlocks;
 	int sk_err;
+	struct socket *sk_socket;
+	kuid_t sk_uid;
 	u16 sk_protocol;
 	u16 sk_type;
 	u8 sk_kern_sock: 1;

@@ -25,9 +25,14 @@ void text_lines(void **state);
 void json_lines(void **state);
 void text_lines_fit(void **state);
 
+/* who.c: answers about made-up holders. */
+void who_text(void **state);
+void who_json(void **state);
+
 /* program.c: what the program says of itself, and to wrong usage. PORTWAKE is its path. */
 void help(void **state);
 void stats_help(void **state);
+void who_help(void **state);
 void help_fits(void **state);
 void version(void **state);
 void usage_errors(void **state);

@@ -88,6 +88,12 @@ void stats_help(void **state)
 	check_said("stats-help.txt", (args_t){ "stats", "--help" });
 }
 
+void who_help(void **state)
+{
+	(void)state;
+	check_said("who-help.txt", (args_t){ "who", "--help" });
+}
+
 void version(void **state)
 {
 	(void)state;
@@ -96,7 +102,9 @@ void version(void **state)
 
 void help_fits(void **state)
 {
-	static const args_t asked[] = { { "--help" }, { "stats", "--help" } };
+	static const args_t asked[] = {
+		{ "--help" }, { "stats", "--help" }, { "who", "--help" }, { "pool", "--help" }, { "audit", "--help" },
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
@@ -149,6 +157,23 @@ static const args_t wrong[] = {
 	{ "--ports", "tests/golden/bad-ports.tsv" },
 	{ "--" },
 	{ "--duration=5", "--" },
+	{ "who" },
+	{ "who", "--json" },
+	{ "who", "70000" },
+	{ "who", "80/sctp" },
+	{ "who", "443", "http" },
+	{ "who", "443", "-" },
+	{ "who", "90-80" },
+	{ "who", "443", "--listeners" },
+	{ "who", "443", "--duration", "5" },
+	{ "who", "--", "443" },
+	{ "pool", "--watch", "0" },
+	{ "pool", "--watch=soon" },
+	{ "pool", "--port", "80" },
+	{ "pool", "--", "ls" },
+	{ "audit", "--duration", "1" },
+	{ "audit", "60420" },
+	{ "audit", "--ports", "no/such/file.tsv" },
 	{ "--comm", "\033[31m\n" "sixteen-letters" },
 };
 

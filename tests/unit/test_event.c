@@ -20,6 +20,7 @@ static struct pw_sock sock(void)
 		.head = head(PW_SOCK, sizeof(wire)), .sk = 11, .bucket = 12, .start = 13, .cgroup = 14, .pid = 15,
 		.uid = 16, .exec_id = 17, .netns = 4026531840u, .remote_port = 443, .proto = IPPROTO_TCP,
 		.family = AF_INET, .how = PW_HOW_CONNECT, .error = ECONNREFUSED, .by_connect = 1,
+		.traits = PW_T_REUSE | PW_T_DEAD, .bound_dev = 18, .sock_uid = 19,
 		.addr = { 127, 0, 0, 1 },
 		.remote = { 93, 184, 216, 34 }, .comm = "sixteen-or-more",
 	};
@@ -72,6 +73,10 @@ static void socket_record(void **state)
 	assert_int_equal(e.how, PW_HOW_CONNECT);
 	assert_int_equal(e.error, ECONNREFUSED);
 	assert_true(e.by_connect);
+	assert_int_equal(e.traits, PW_T_REUSE | PW_T_DEAD);
+	assert_int_equal(e.bound_dev, 18);
+	assert_int_equal(e.sock_uid, 19);
+	assert_false(e.accepted);
 	assert_int_equal(e.addr.family, AF_INET);
 	assert_memory_equal(e.addr.bytes, "\x7f\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0", 16);
 	assert_int_equal(e.remote.family, AF_INET);

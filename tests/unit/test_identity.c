@@ -248,6 +248,32 @@ static void executable_of_what_was_there_before_is_read(void **state)
 	identity_put(identity, p);
 }
 
+static void command_line_is_one_line(void **state)
+{
+	struct process own = { .pid = (uint32_t)getpid(), .start = own_start() };
+	char text[4096], piece[8];
+
+	(void)state;
+	assert_int_equal(identity_cmdline(&own, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, "test_identity"));
+	assert_int_equal(identity_cmdline(&own, piece, sizeof(piece)), 0);
+	assert_int_equal(strlen(piece), sizeof(piece) - 1);
+	assert_memory_equal(piece, text, sizeof(piece) - 1);
+}
+
+/* Of kthreadd there is none; of another process behind the same pid it must not be told. */
+static void command_line_that_is_not_its_own(void **state)
+{
+	struct process thread = { .pid = 2 }, other = { .pid = (uint32_t)getpid(), .start = own_start() + 9000000000 };
+	struct process none = { .pid = 5000000 };
+	char text[4096];
+
+	(void)state;
+	assert_int_equal(identity_cmdline(&other, text, sizeof(text)), -ENOENT);
+	assert_int_equal(identity_cmdline(&none, text, sizeof(text)), -ENOENT);
+	assert_true(identity_cmdline(&thread, text, sizeof(text)) < 0);
+}
+
 /* The pid is another process's by now. */
 static void executable_of_another_start_is_not(void **state)
 {
@@ -407,6 +433,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(executable_that_is_not_known_is_learnt_as_nothing),
 	cmocka_unit_test(executable_of_what_was_there_before_is_read),
 	cmocka_unit_test(executable_of_another_start_is_not),
+	cmocka_unit_test(command_line_is_one_line),
+	cmocka_unit_test(command_line_that_is_not_its_own),
 	cmocka_unit_test(idle_processes_are_bounded),
 	cmocka_unit_test(what_is_referred_to_is_never_forgotten),
 	cmocka_unit_test(memory_is_bounded),

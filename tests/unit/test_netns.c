@@ -228,6 +228,27 @@ static void walk_sees_processes_and_mounts(void **state)
 	in_private(walk_all);
 }
 
+static void path_of_each(void)
+{
+	uint32_t mounted = own(), other = neighbour(), inode = 0;
+	char path[512];
+
+	CHECK(keep_own("/run/kept"));
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	CHECK(netns_path(mounted, path, sizeof(path)) == 0 && !strcmp(path, "/run/kept"));
+	CHECK(netns_path(other, path, sizeof(path)) == 0);
+	CHECK(netns_resolve(path, &inode) == 0 && inode == other);
+	CHECK(netns_path(own(), path, sizeof(path)) == 0);
+	CHECK(netns_path(3, path, sizeof(path)) == -ENOENT);
+	CHECK(netns_path(mounted, path, 5) == -ENAMETOOLONG);
+}
+
+static void path_leads_there(void **state)
+{
+	(void)state;
+	in_private(path_of_each);
+}
+
 static void walk_wanted(void)
 {
 	uint32_t mounted = own(), wanted[2];
@@ -287,6 +308,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(long_name_is_refused),
 	cmocka_unit_test(name_is_one_of_run_netns),
 	cmocka_unit_test(walk_sees_processes_and_mounts),
+	cmocka_unit_test(path_leads_there),
 	cmocka_unit_test(walk_keeps_to_what_is_wanted),
 	cmocka_unit_test(walk_ends_and_comes_home_when_told),
 	cmocka_unit_test(no_memory_ends_the_walk),

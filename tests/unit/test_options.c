@@ -14,6 +14,7 @@ static char why[512];
 #define PARSE(command, ...) parse(command, (char *[]){ arg("portwake"), __VA_ARGS__ __VA_OPT__(,) NULL })
 #define LIVE(...) PARSE(FOR_LIVE, __VA_ARGS__)
 #define STATS(...) PARSE(FOR_STATS, __VA_ARGS__)
+#define POOL(...) PARSE(FOR_POOL, __VA_ARGS__)
 
 static char *arg(const char *text)
 {
@@ -104,6 +105,34 @@ static void stats_has_its_own(void **state)
 	assert_int_equal(o.sort, STATS_KEY);
 }
 
+/* A value that may be left out is taken where a number stands, and nothing else is mistaken for it. */
+static void watch_with_and_without_a_number(void **state)
+{
+	(void)state;
+	assert_int_equal(POOL(arg("--watch")), 0);
+	assert_true(o.watch);
+	assert_int_equal(o.duration_ns, 0);
+	assert_int_equal(POOL(arg("--watch"), arg("2.5"), arg("--json")), 0);
+	assert_int_equal(o.duration_ns, 2500000000);
+	assert_true(o.json);
+	assert_int_equal(POOL(arg("--watch=3")), 0);
+	assert_int_equal(o.duration_ns, 3000000000);
+	assert_int_equal(POOL(arg("-w4"), arg("-j")), 0);
+	assert_int_equal(o.duration_ns, 4000000000);
+	assert_int_equal(POOL(arg("-w"), arg("--netns"), arg("4026531840")), 0);
+	assert_true(o.watch);
+	assert_int_equal(o.settings.netns_count, 1);
+	assert_int_equal(POOL(arg("--watch"), arg("0")), -EINVAL);
+	assert_int_equal(POOL(arg("--watch=")), -EINVAL);
+	assert_int_equal(POOL(arg("--watch=soon")), -EINVAL);
+	assert_string_equal(why, "--watch: 'soon' is not a length of time; as in 5, 1.5, 250ms, 10m, 2h");
+	assert_int_equal(POOL(arg("--watch"), arg("soon")), -EINVAL);
+	assert_int_equal(LIVE(arg("--watch")), -EINVAL);
+	/* Only a number may be left out. */
+	assert_int_equal(LIVE(arg("--rung")), -EINVAL);
+	assert_string_equal(why, "option --rung needs a value: [HOOK=]RUNG");
+}
+
 static void ring_size_is_a_power_of_two(void **state)
 {
 	(void)state;
@@ -146,6 +175,8 @@ static void command_stands_behind_two_dashes(void **state)
 	assert_string_equal(o.command[3], "x");
 	assert_null(o.command[4]);
 	REFUSED("no command behind --", arg("--"));
+	assert_int_equal(POOL(arg("--"), arg("ls")), -EINVAL);
+	assert_string_equal(why, "this command traces no program: nothing stands behind --");
 }
 
 static void verbose_is_of_the_log(void **state)
@@ -292,12 +323,32 @@ static void table_is_sound(void **state)
 	}
 }
 
+/* Wherever they stand among the options. */
+static void words_gather(void **state)
+{
+	static const char *const expected[] = { "443", "53/udp", "-" };
+
+	(void)state;
+	assert_int_equal(PARSE(FOR_WHO, arg("443"), arg("--proto"), arg("tcp"), arg("53/udp"), arg("-j"), arg("-")), 0);
+	assert_true(o.json);
+	assert_int_equal(o.settings.protos, PW_PROTO_TCP);
+	assert_int_equal(o.word_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(o.words[i], expected[i]);
+	assert_int_equal(PARSE(FOR_WHO, arg("-5")), -EINVAL);
+	assert_int_equal(PARSE(FOR_WHO, arg("443"), arg("--"), arg("80")), -EINVAL);
+	REFUSED("unexpected argument '443': a command to trace stands behind --", arg("443"));
+	assert_int_equal(o.word_count, 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(words_gather),
 	cmocka_unit_test(nothing_is_the_default),
 	cmocka_unit_test(value_stands_behind_or_beside),
 	cmocka_unit_test(switches),
 	cmocka_unit_test(filters),
 	cmocka_unit_test(stats_has_its_own),
+	cmocka_unit_test(watch_with_and_without_a_number),
 	cmocka_unit_test(ring_size_is_a_power_of_two),
 	cmocka_unit_test(files_gather),
 	cmocka_unit_test(command_stands_behind_two_dashes),

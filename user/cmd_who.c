@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* portwake who: who has a port now. */
+#include "user/cmd.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "user/holders.h"
+#include "user/line.h"
+#include "user/log.h"
+#include "user/map.h"
+#include "user/mem.h"
+#include "user/netns.h"
+#include "user/range.h"
+#include "user/who.h"
+
+#define OUT_MAX (16u << 20)	/* one holder with all its processes */
+#define OUT_READY (1u << 16)
+#define LINE_SIZE 256
+#define BATCH 1024		/* lines of stdin that are answered from one look */
+#define CMDLINE_SIZE 4096
+#define CMDLINES_MAX 65536
+
+struct who {
+	const struct options *options;
+	struct tracing *tracing;
+	struct range range;
+	uint32_t netns;
+	struct map cmdlines;	/* struct process -> char *; "" none */
+	struct buf out;
+	unsigned int line;	/* of stdin */
+	bool bad;		/* a line was refused */
+};
+
+/* ---- what answers ask back ---- */
+
+static void forget_cmdlines(struct map *cmdlines)
+{
+	void *text;
+
+	for (size_t pos = 0; map_next(cmdlines, &pos, NULL, &text);)
+		pw_free(text);
+	map_done(cmdlines);
+}
+
+/* A worker has as many sockets as connections, and one command line. */
+static const char *on_cmdline(void *arg, const struct process *process)
+{
+	struct who *who = arg;
+	char text[CMDLINE_SIZE], *known = map_get(&who->cmdlines, (uintptr_t)process);
+
+	if (!known) {
+		if (identity_cmdline(process, text, sizeof(text)))
+			text[0] = '\0';
+		if (map_count(&who->cmdlines) >= CMDLINES_MAX)
+			forget_cmdlines(&who->cmdlines);
+		known = pw_strdup(text);
+		if (!known)
+			return NULL;
+		if (map_put(&who->cmdlines, (uintptr_t)process, known)) {
+			pw_free(known);
+			return NULL;
+		}
+	}
+	return *known ? known : NULL;
+}
+
+static const char *on_service(void *arg, uint16_t port, uint8_t proto)
+{
+	const struct servent *service = getservbyport(htons(port), proto_name(proto));
+
+	(void)arg;
+	return service ? service->s_name : NULL;
+}
+
+static int write_out(struct buf *out)
+{
+	bool done = fwrite(buf_text(out), 1, out->len, stdout) == out->len && !fflush(stdout);
+
+	buf_reset(out);
+	return done ? 0 : -errno;
+}
+
+static int on_flush(void *arg, struct buf *out)
+{
+	(void)arg;
+	return out->len < OUT_READY ? 0 : write_out(out);
+}
+
+/* ---- one look ---- */
+
+static int fail(int r)
+{
+	log_error("%s: %s", r == -ENOMEM || r == -ENOBUFS ? "the answer" : "stdout", strerror(-r));
+	return STATUS_FAILED;
+}
+
+static int answer_all(struct who *who, const struct holders *holders, const struct question *questions, size_t count)
+{
+	struct answers answers = {
+		.json = who->options->json, .annotations = who->tracing->annotations, .range = &who->range,
+		.netns = who->netns, .cmdline = on_cmdline, .service = on_service, .flush = on_flush, .arg = who,
+	};
+	int r = answers_index(&answers, holders);
+
+	for (size_t i = 0; i < count && !r; i++)
+		r = answer(&answers, &questions[i], &who->out);
+	if (!r)
+		r = write_out(&who->out);
+	pw_free(answers.by_port);
+	/* They go by the processes of this look. */
+	forget_cmdlines(&who->cmdlines);
+	return r ? fail(r) : STATUS_DONE;
+}
+
+static int look_and_answer(struct who *who, const struct question *questions, size_t count)
+{
+	_cleanup_holders_ struct holders holders = HOLDERS_INIT;
+	struct probe_options filter = who->tracing->run.probe;
+	struct port_set ports = { { 0 } };
+	char why[512] = "";
+	int r;
+
+	filter.ports = &ports;
+	filter.settings.protos = 0;
+	for (size_t i = 0; i < count; i++)
+		question_widen(&questions[i], &ports, &filter.settings.protos);
+	if (!filter.settings.protos)
+		return answer_all(who, &holders, questions, count);
+	r = holders_take(&holders, &filter, who->tracing->identity, why, sizeof(why));
+	if (r) {
+		log_error("cannot look here: %s", why);
+		return STATUS_CANNOT;
+	}
+	return answer_all(who, &holders, questions, count);
+}
+
+/* ---- questions on the command line ---- */
+
+static int parse_words(const struct options *o, struct question *questions)
+{
+	char why[300];
+
+	for (size_t i = 0; i < o->word_count; i++) {
+		if (!strcmp(o->words[i], "-"))
+			snprintf(why, sizeof(why), "'-' (lines of stdin) stands alone");
+		else if (!question_parse(o->words[i], o->settings.protos, &questions[i], why, sizeof(why)))
+			continue;
+		log_error("%s", why);
+		return STATUS_USAGE;
+	}
+	return STATUS_DONE;
+}
+
+/* ---- questions on stdin ---- */
+
+struct input {
+	char data[16384];
+	size_t length, at;
+	bool ended;
+};
+
+/* Is there more without waiting? */
+static bool more_is_there(const struct input *in)
+{
+	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	return in->at < in->length || (!in->ended && poll(&fd, 1, 0) > 0);
+}
+
+static int fill(struct input *in)
+{
+	ssize_t got;
+
+	do
+		got = read(STDIN_FILENO, in->data, sizeof(in->data));
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	in->length = (size_t)got;
+	in->at = 0;
+	in->ended = !got;
+	return 0;
+}
+
+/* 1: a line, cut at its bound; 0: no more; or -errno. */
+static int next_line(struct input *in, char line[LINE_SIZE])
+{
+	size_t used = 0;
+	bool any = false;
+
+	for (;;) {
+		char c;
+		int r = in->at == in->length && !in->ended ? fill(in) : 0;
+
+		if (r)
+			return r;
+		if (in->ended)
+			break;
+		c = in->data[in->at++];
+		any = true;
+		if (c == '\n')
+			break;
+		if (used < LINE_SIZE - 1)
+			line[used++] = c ? c : '?';
+	}
+	line[used] = '\0';
+	return any;
+}
+
+static void take_line(struct who *who, const char *line, struct question *questions, size_t *count)
+{
+	char why[300];
+
+	who->line++;
+	if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
+		++*count;
+		return;
+	}
+	log_error("stdin:%u: %s", who->line, why);
+	who->bad = true;
+}
+
+/* What is there now, or what comes first, is answered from one look. */
+static int ask_batch(struct who *who, struct input *in, struct question questions[BATCH])
+{
+	char line[LINE_SIZE];
+	size_t count = 0;
+	int r = 1;
+
+	while (r > 0 && count < BATCH && (!count || more_is_there(in))) {
+		r = next_line(in, line);
+		if (r > 0)
+			take_line(who, line, questions, &count);
+	}
+	if (r < 0) {
+		log_error("stdin: %s", strerror(-r));
+		return STATUS_FAILED;
+	}
+	return count ? look_and_answer(who, questions, count) : STATUS_DONE;
+}
+
+static int ask_lines(struct who *who)
+{
+	_cleanup_free_ struct question *questions = pw_calloc(BATCH, sizeof(*questions));
+	struct input in = { .length = 0 };
+	int status = STATUS_DONE;
+
+	if (!questions)
+		return fail(-ENOMEM);
+	while (!status && !in.ended)
+		status = ask_batch(who, &in, questions);
+	return status ? status : who->bad ? STATUS_FAILED : STATUS_DONE;
+}
+
+/* ---- the command ---- */
+
+static int on_netns(void *arg, uint32_t inode)
+{
+	struct who *who = arg;
+
+	who->netns = inode;
+	(void)!range_read(&who->range);
+	return 0;
+}
+
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none asked about is in view. */
+static int find_range(struct who *who)
+{
+	const struct pw_settings *s = &who->options->settings;
+	struct stat st;
+	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
+
+	if (!r && s->netns_count && !who->netns)
+		r = -ENOENT;
+	if (r || s->netns_count == 1)
+		return r;
+	if (stat("/proc/self/ns/net", &st) < 0)
+		return -errno;
+	return on_netns(who, (uint32_t)st.st_ino);
+}
+
+int cmd_who(const struct options *options)
+{
+	_cleanup_free_ struct question *questions = pw_calloc(options->word_count + 1, sizeof(*questions));
+	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
+	struct who who = { .options = options, .tracing = &tracing, .out = BUF_INIT(OUT_MAX) };
+	bool lines = options->word_count == 1 && !strcmp(options->words[0], "-");
+	int r;
+
+	if (!options->word_count) {
+		log_error("which port? as in: portwake who 443 53/udp 8000-8099, or - for lines of stdin");
+		return STATUS_USAGE;
+	}
+	if (!questions)
+		return fail(-ENOMEM);
+	r = lines ? STATUS_DONE : parse_words(options, questions);
+	if (!r)
+		r = tracing_set(&tracing, options);
+	if (r)
+		return r;
+	r = find_range(&who);
+	if (r == -ENOENT) {
+		log_error("--netns: that network namespace is not in view: no process and no mount here shows it");
+		return STATUS_USAGE;
+	}
+	if (r)
+		log_warn("the ephemeral range cannot be read: %s", strerror(-r));
+	r = lines ? ask_lines(&who) : look_and_answer(&who, questions, options->word_count);
+	buf_done(&who.out);
+	return r;
+}

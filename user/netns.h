@@ -20,4 +20,7 @@ int netns_resolve(const char *text, uint32_t *inode);
  */
 int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg);
 
+/* The same in one, which the process with this pid (0: none) is probably in. What visit() returned; 0 when it is not in view. */
+int netns_visit(uint32_t inode, uint32_t pid, int (*visit)(void *arg, uint32_t inode), void *arg);
+
 #endif

@@ -18,6 +18,8 @@
 struct options {
 	bool json;
 	bool listeners;
+	bool denied;
+	bool no_denied;
 	bool by_port;
 	bool help;
 	struct pw_settings settings;	/* the filters that act in the kernel */

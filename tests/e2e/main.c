@@ -6,7 +6,8 @@
  *
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),
- *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c who.c question.c (a
+ *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c who.c question.c
+ *            denied.c (wish.c) (a
  *            tracer for each), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   ask.c    portwake who as a child
@@ -159,7 +160,7 @@ static void collect(void)
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
 		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests,
-		&minute_tests,
+		&denied_tests, &minute_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)

@@ -25,6 +25,7 @@ enum pw_kind {
 	PW_TW_START,	/* struct pw_tw: its port went over to a TIME_WAIT */
 	PW_TW_END,	/* struct pw_tw: that TIME_WAIT ended */
 	PW_PROCESS,	/* struct pw_process: first allocation of a process since its exec */
+	PW_DENIED,	/* struct pw_sock: a bind() that failed, or another call for want of a port */
 	PW_KIND_END
 };
 
@@ -49,7 +50,7 @@ enum pw_flag {
 	PW_F_ROW = 128,		/* a row of an iterator, not of a live hook */
 };
 
-/* What a row tells of its socket. */
+/* What a row or a denial tells of its socket. */
 enum pw_trait {
 	PW_T_REUSE = 1,		/* SO_REUSEADDR */
 	PW_T_REUSEPORT = 2,
@@ -71,6 +72,11 @@ struct pw_head {
 
 #define PW_COMM 16
 
+/*
+ * PW_DENIED: the port and addr are those that bind() asked for, else what the
+ * socket has (0, any); remote where to, as far as the call says; how the call
+ * and error its errno; the cookie is 0 when the socket has none.
+ */
 struct pw_sock {
 	struct pw_head head;
 	__u64 sk;		/* kernel address of the sock or timewait sock, for struct pw_look */
@@ -87,9 +93,9 @@ struct pw_sock {
 	__u8 how;		/* enum pw_how */
 	__u8 error;		/* sk_err that lies in the socket, nobody having read it */
 	__u8 by_connect;	/* rows: connect() made the bind bucket, so it chose the number */
-	__u8 traits;		/* rows: enum pw_trait */
-	__u32 bound_dev;	/* rows: interface it is bound to; 0: none */
-	__u32 sock_uid;		/* rows: of the socket itself */
+	__u8 traits;		/* rows, denials: enum pw_trait */
+	__u32 bound_dev;	/* the same: interface it is bound to; 0: none */
+	__u32 sock_uid;		/* the same: of the socket itself */
 	__u8 addr[16];		/* local; IPv4 in the first four bytes */
 	__u8 remote[16];
 	char comm[PW_COMM];	/* of the thread group's leader */
@@ -147,7 +153,10 @@ enum pw_lost {
 	PW_LOST_END
 };
 
-/* A question to the kernel side: does this object, still the same one, hold its port? And is its namespace gone? */
+/*
+ * A question to the kernel side: does this object, still the same one, hold its
+ * port? And is its namespace gone? What options has it?
+ */
 struct pw_look {
 	__u64 sk;
 	__u64 cookie;
@@ -158,7 +167,10 @@ struct pw_look {
 	__u8 tw;		/* sk is an inet_timewait_sock */
 	__u8 held;		/* the answers */
 	__u8 netns_gone;
-	__u8 pad[2];
+	__u8 traits;		/* enum pw_trait; these three only if held */
+	__u8 pad;
+	__u32 bound_dev;
+	__u32 uid;		/* of a timewait sock 0 */
 };
 
 #define PW_LOOKS 256

@@ -16,9 +16,14 @@
 #define IPPROTO_UDP 17
 #define IPPROTO_UDPLITE 136
 #define IPPROTO_MPTCP 262
+#define EAGAIN 11
+#define EADDRINUSE 98
+#define EADDRNOTAVAIL 99
 #define ECONNABORTED 103
 #define PF_KTHREAD 0x00200000		/* include/linux/sched.h */
 #define SOCK_DEAD 0			/* include/net/sock.h: bit of sk_flags */
+#define S_IFMT 0170000			/* include/uapi/linux/stat.h */
+#define S_IFSOCK 0140000
 #define SOCK_BINDPORT_LOCK 8		/* include/net/sock.h: the port was asked for by number */
 
 #ifdef __TARGET_ARCH_arm64

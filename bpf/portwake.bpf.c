@@ -6,6 +6,7 @@
 #include "bpf/probe_kprobe.h"
 #include "bpf/probe_cgroup.h"
 #include "bpf/probe_tracepoint.h"
+#include "bpf/probe_syscall.h"
 #include "bpf/probe_iter.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -10,7 +10,7 @@
 #define PORTWAKE_BPF_PROBE_FENTRY_H
 
 #include <bpf/bpf_tracing.h>
-#include "bpf/record.h"
+#include "bpf/denied.h"
 
 /*
  * The kernel skips a tracing program that is already at work on the CPU, which
@@ -234,5 +234,83 @@ static __always_inline int on_aborted(struct sock *sk)
 }
 
 TWICE("?fexit/udp_abort", fexit_udp_abort, TWIN_ABORT, on_aborted(sk), struct sock *sk)
+
+/*
+ * ---- denied a port ----
+ *
+ * Once each: a run that is skipped is counted as a loss. A second copy would
+ * cover it, at the price of attaching nine more at each start.
+ */
+#define ONCE(section, name, body, ...)               \
+	SEC(section) int BPF_PROG(name, __VA_ARGS__) \
+	{                                            \
+		return body;                         \
+	}
+
+/* An MPTCP socket binds its subflow here on older kernels: mptcp_bind() tells of it. */
+static __always_inline int on_bind_denied(struct socket *socket, void *addr, int length, int error)
+{
+	struct sock *sk = socket->sk;
+
+	if (error < 0 && sk && !is_mptcp_subflow(sk, sk->sk_protocol))
+		denied_bind(plain_sock(sk), false, addr, length, error);
+	return 0;
+}
+
+ONCE("?fexit/inet_bind", fexit_denied_bind4, on_bind_denied(socket, addr, length, error),
+      struct socket *socket, void *addr, int length, int error)
+ONCE("?fexit/inet6_bind", fexit_denied_bind6, on_bind_denied(socket, addr, length, error),
+      struct socket *socket, void *addr, int length, int error)
+ONCE("?fexit/mptcp_bind", fexit_denied_bind_mptcp, on_bind_denied(socket, addr, length, error),
+      struct socket *socket, void *addr, int length, int error)
+
+static __always_inline int on_connect_denied(struct sock *sk, int error)
+{
+	if (error == -EADDRNOTAVAIL)
+		denied_way(plain_sock(sk), PW_HOW_CONNECT, false, NULL, 0, error);
+	return 0;
+}
+
+ONCE("?fexit/inet_hash_connect", fexit_denied_connect4, on_connect_denied(sk, error),
+      void *row, struct sock *sk, int error)
+ONCE("?fexit/inet6_hash_connect", fexit_denied_connect6, on_connect_denied(sk, error),
+      void *row, struct sock *sk, int error)
+
+static __always_inline int on_datagram_connect_denied(struct socket *socket, void *addr, int length, int error)
+{
+	struct sock *sk = socket->sk;
+
+	if (error == -EAGAIN && sk)
+		denied_way(plain_sock(sk), PW_HOW_CONNECT, false, addr, length, error);
+	return 0;
+}
+
+ONCE("?fexit/inet_dgram_connect", fexit_denied_dgram,
+      on_datagram_connect_denied(socket, addr, length, error),
+      struct socket *socket, void *addr, int length, int flags, int error)
+
+/* Its own error is 1: inet_autobind() makes EAGAIN of it. Where to, the message tells, which is not at hand here. */
+static __always_inline int on_send_denied(struct sock *sk, unsigned short port, int error)
+{
+	if (error && !port && !in_call())
+		denied_way(plain_sock(sk), PW_HOW_SEND, false, NULL, 0, -EAGAIN);
+	return 0;
+}
+
+ONCE("?fexit/udp_v4_get_port", fexit_denied_port4, on_send_denied(sk, port, error),
+      struct sock *sk, unsigned short port, int error)
+ONCE("?fexit/udp_v6_get_port", fexit_denied_port6, on_send_denied(sk, port, error),
+      struct sock *sk, unsigned short port, int error)
+
+/* Until Linux 6.0 its error is 1, and listen() says EADDRINUSE. */
+static __always_inline int on_listen_denied(struct sock *sk, int error)
+{
+	if (error && sk->__sk_common.skc_state == TCP_LISTEN)
+		denied_listen(plain_sock(sk), error < 0 ? error : -EADDRINUSE);
+	return 0;
+}
+
+ONCE("?fexit/inet_csk_get_port", fexit_denied_listen, on_listen_denied(sk, error),
+      struct sock *sk, unsigned short port, int error)
 
 #endif

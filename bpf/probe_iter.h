@@ -180,6 +180,15 @@ static __always_inline bool netns_gone(const struct pw_look *look)
 	return read_cookie(sk) == look->cookie && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
 }
 
+static __always_inline void look_at_options(struct pw_look *look)
+{
+	const struct sock *sk = (void *)look->sk;
+
+	look->traits = read_options(&sk->__sk_common);
+	look->bound_dev = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
+	look->uid = look->tw ? 0 : BPF_CORE_READ(sk, sk_uid.val);
+}
+
 /*
  * Freed memory does not deceive it: an object gives its port back before it is
  * freed (inet_num, icsk_bind_hash, tw_tb are cleared), and another one at its
@@ -193,6 +202,8 @@ int look_again(void *ctx)
 	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++) {
 		looks[i].held = still_held(&looks[i]);
 		looks[i].netns_gone = !looks[i].held && netns_gone(&looks[i]);
+		if (looks[i].held)
+			look_at_options(&looks[i]);
 		if (!looks[i].held && !looks[i].tw)
 			forget_said(looks[i].cookie);
 	}

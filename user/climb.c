@@ -11,6 +11,7 @@
 #include "user/clock.h"
 #include "user/kernel.h"
 #include "user/log.h"
+#include "user/tracefs.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -139,6 +140,17 @@ static void heed_rungs(struct climb *c, const struct probe_options *o)
 
 		while (asked && climb_rung(c, hook) && ladder_rank(climb_rung(c, hook)->name) < ladder_rank(asked))
 			step_down(c, hook, "%s passed over by --rung", climb_rung(c, hook)->name);
+	}
+}
+
+/* What only tells of denials; --no-denied leaves it out. */
+static void heed_no_denied(struct climb *c, const struct probe_options *o)
+{
+	for (size_t hook = 0; hook < LADDER_HOOKS && o->no_denied; hook++) {
+		if (!strstr(ladder[hook].name, "denied"))
+			continue;
+		c->rung[hook] = LADDER_RUNGS;
+		snprintf(c->passed[hook], sizeof(c->passed[hook]), "left out by --no-denied");
 	}
 }
 
@@ -354,6 +366,23 @@ void climb_down(struct climb *c)
 	c->skel = NULL;
 }
 
+/* libbpf's own way asks for a tracefs that is mounted. NULL with errno. */
+static struct bpf_link *attach_tracepoint(struct bpf_program *program)
+{
+	int event = tracefs_open_event(strchr(bpf_program__section_name(program), '/') + 1);
+	struct bpf_link *link;
+
+	if (event < 0) {
+		errno = -event;
+		return NULL;
+	}
+	/* Takes the descriptor, if it succeeds. */
+	link = bpf_program__attach_perf_event(program, event);
+	if (!link)
+		close_fd(&event);
+	return link;
+}
+
 static struct bpf_link *attach_one(struct bpf_program *program, int cgroup)
 {
 	switch (bpf_program__type(program)) {
@@ -361,6 +390,8 @@ static struct bpf_link *attach_one(struct bpf_program *program, int cgroup)
 	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
 	case BPF_PROG_TYPE_SOCK_OPS:
 		return bpf_program__attach_cgroup(program, cgroup);
+	case BPF_PROG_TYPE_TRACEPOINT:
+		return attach_tracepoint(program);
 	default:
 		return bpf_program__attach(program);
 	}
@@ -526,6 +557,7 @@ int climb(struct climb *c, const struct probe_options *o)
 	if (o->iterators_only)
 		return stay_on_the_ground(c, o);
 	heed_rungs(c, o);
+	heed_no_denied(c, o);
 	r = ask_kernel(c);
 	if (r)
 		return r;

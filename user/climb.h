@@ -25,6 +25,7 @@ struct probe_options {
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */
 	const char *const *rungs;	/* words that ladder_knows(): where a hook begins to try */
 	size_t rung_count;
+	bool no_denied;			/* leave out the hooks that only tell of denials */
 	bool iterators_only;		/* for probe_walk() alone: nothing stands on a live hook */
 };
 

@@ -72,6 +72,7 @@ int tracing_set(struct tracing *tracing, const struct options *options)
 	tracing->run.probe.ring_size = options->ring_size;
 	tracing->run.probe.rungs = options->rungs;
 	tracing->run.probe.rung_count = options->rung_count;
+	tracing->run.probe.no_denied = options->no_denied;
 	tracing->run.identity = tracing->identity;
 	tracing->run.duration_ns = options->duration_ns;
 	tracing->run.command = options->command;

@@ -18,9 +18,13 @@ struct live {
 	const struct options *options;
 };
 
-/* With --listeners: what never listened is not shown. */
+/* With --listeners: what never listened is not shown; with --denied: no lifetime is. */
 static bool is_shown(const struct live *live, const struct change *change)
 {
+	if (live->options->denied && change->lifetime)
+		return false;
+	if (live->options->listeners && change->denied && !live->options->denied)
+		return false;
 	return !live->options->listeners || !change->lifetime || change->lifetime->listening ||
 	       change->lifetime->listened;
 }

@@ -149,7 +149,7 @@ static void json_row(const struct stats_row *row, enum stats_by by, struct buf *
 	put_gaps(&js, &row->gaps);
 	if (by != STATS_BY_PROCESS)
 		put_owner(&js, row->last_owner, "last_pid", "last_comm", "last_exe");
-	js_null(&js, "denials");
+	js_uint(&js, "denials", row->denials);
 	(void)!js_line(&js, out);
 }
 
@@ -187,7 +187,7 @@ static void text_row(const struct stats_row *row, enum stats_by by, struct buf *
 
 	text_key(row, by, out);
 	buf_pad(out, start, 24);
-	buf_printf(out, " %9" PRIu64 " %6" PRIu64, row->lifetimes, row->now);
+	buf_printf(out, " %9" PRIu64 " %6" PRIu64 " %6" PRIu64, row->lifetimes, row->now, row->denials);
 	text_cell(out, true, row->held_ns);
 	text_cell(out, held->count, held->min);
 	text_cell(out, held->count, hist_percentile(held, 0.5));
@@ -207,7 +207,7 @@ static void text_head(enum stats_by by, struct buf *out)
 {
 	static const char *const keys[STATS_BY_END] = { "PORT", "PID", "DESTINATION", "CONTAINER" };
 
-	buf_printf(out, "%-24s %9s %6s %9s %9s %9s %9s %9s%s %s\n", keys[by], "LIFETIMES", "NOW", "HELD", "SHORTEST",
+	buf_printf(out, "%-24s %9s %6s %6s %9s %9s %9s %9s %9s%s %s\n", keys[by], "LIFETIMES", "NOW", "DENIED", "HELD", "SHORTEST",
 		   "MEDIAN", "P99", "LONGEST", by == STATS_BY_PORT ? "     REUSE" : "",
 		   by == STATS_BY_PROCESS ? "COMM" : "LAST");
 }

@@ -12,6 +12,7 @@ static const size_t sizes[PW_KIND_END] = {
 	[PW_TW_START] = sizeof(struct pw_tw),
 	[PW_TW_END] = sizeof(struct pw_tw),
 	[PW_PROCESS] = sizeof(struct pw_process),
+	[PW_DENIED] = sizeof(struct pw_sock),
 };
 
 static void take_comm(char out[PW_COMM], const char comm[PW_COMM])
@@ -40,7 +41,7 @@ static int decode_sock(const struct pw_sock *wire, struct event *out)
 		return -EBADMSG;
 	if (wire->proto != IPPROTO_TCP && wire->proto != IPPROTO_UDP && wire->proto != IPPROTO_UDPLITE)
 		return -EBADMSG;
-	if (wire->how >= PW_HOW_END || !wire->head.port || !wire->head.cookie)
+	if (wire->how >= PW_HOW_END)
 		return -EBADMSG;
 	out->proto = wire->proto;
 	out->how = wire->how;
@@ -115,7 +116,9 @@ int event_decode(const void *data, size_t size, struct event *out)
 	out->state = head->state;
 	switch (out->kind) {
 	case PW_SOCK:
-		return decode_sock(data, out);
+		return head->port && head->cookie ? decode_sock(data, out) : -EBADMSG;
+	case PW_DENIED:
+		return decode_sock(data, out) || !out->error || !out->how ? -EBADMSG : 0;
 	case PW_PROCESS:
 		return decode_process(data, out);
 	case PW_CLOSE:

@@ -51,7 +51,7 @@ struct event {
 	uint8_t flags;		/* enum pw_flag */
 	uint8_t state;		/* enum tcp_state */
 
-	/* PW_SOCK */
+	/* PW_SOCK; PW_DENIED: port and addr as asked for, how the call, cookie 0 when the socket has none */
 	uint8_t proto;		/* IPPROTO_* */
 	enum pw_how how;
 	uint16_t remote_port;
@@ -60,14 +60,14 @@ struct event {
 	uint64_t bucket;
 	bool by_connect;	/* rows: the number was chosen by connect() */
 	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
-	uint8_t traits;		/* rows: enum pw_trait */
-	uint32_t bound_dev;	/* rows: interface index; 0: none */
-	uint32_t sock_uid;	/* rows: of the socket; of a TIME_WAIT nothing */
+	uint8_t traits;		/* rows, PW_DENIED: enum pw_trait */
+	uint32_t bound_dev;	/* the same: interface index; 0: none */
+	uint32_t sock_uid;	/* the same: of the socket; of a TIME_WAIT nothing */
 	struct event_addr addr;
 	struct event_addr remote;	/* family 0: none */
 
-	struct event_process process;	/* PW_SOCK, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
-	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; positive errno, 0 */
+	struct event_process process;	/* PW_SOCK, PW_DENIED, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
+	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; PW_DENIED: of the call; positive errno, 0 */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
 	uint64_t net, net_cookie;	/* PW_TW_START: of its network namespace, for struct pw_look */
 	enum pw_ended ended;		/* PW_TW_END */

@@ -38,7 +38,7 @@ struct tracker {
 };
 
 static const char *const what_names[WHAT_END] = {
-	"ready", "present", "allocate", "listen", "close", "time_wait", "release", "gap",
+	"ready", "present", "allocate", "listen", "close", "time_wait", "release", "denied", "gap",
 };
 
 static const char *const cause_names[CAUSE_END] = {
@@ -550,6 +550,7 @@ int tracker_feed(struct tracker *t, const struct event *e)
 		feed_tw_end(t, e);
 		break;
 	case PW_PROCESS:
+	case PW_DENIED:
 	case PW_NONE:
 	case PW_KIND_END:
 		break;

@@ -28,6 +28,7 @@
 #include "user/map.h"
 
 struct process;		/* user/identity.h; here only handed through */
+struct explanation;	/* user/explain.h; the same */
 
 #define UNKNOWN_NS UINT64_MAX
 
@@ -39,6 +40,7 @@ enum what {
 	WHAT_CLOSE,		/* last descriptor closed; the port may be held on */
 	WHAT_TIME_WAIT,
 	WHAT_RELEASE,
+	WHAT_DENIED,		/* a call that failed for want of a port; the tracker has no part in it */
 	WHAT_GAP,
 	WHAT_END
 };
@@ -110,8 +112,11 @@ struct change {
 	enum cause cause;	/* WHAT_RELEASE */
 	bool exact;		/* its time is that of the event */
 	uint64_t time;
-	const struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_GAP */
+	const struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_DENIED, WHAT_GAP */
 	const struct gap *gap;	/* WHAT_GAP */
+	const struct event *denied;		/* WHAT_DENIED: the call, */
+	struct process *denied_owner;		/* who made it; NULL: unknown, or the kernel */
+	struct explanation *explanation;	/* and why; borrowed: whoever keeps it takes a reference */
 	uint32_t holder_pid;	/* WHAT_LISTEN, WHAT_CLOSE: who did it; 0: not known */
 	char holder_comm[PW_COMM];
 };

@@ -6,18 +6,23 @@
  *	bpf/probe_kprobe.h	what of that a kprobe can see
  *	bpf/probe_cgroup.h	the base: the system calls: bind, connect, listen, send, close
  *	bpf/probe_tracepoint.h	what happens later: TCP's end, TIME_WAIT's, route look-ups
+ *	bpf/probe_syscall.h	system calls that failed, where there is no better rung
  *	bpf/probe_iter.h	sockets open before; single objects looked at again
  *	bpf/record.h		observe(): does this socket hold a port, may that be news?
+ *	bpf/denied.h		what a call asked for that was denied a port
  *	bpf/read.h maps.h flavors.h	kernel objects to values; every map; what BTF lacks
  *	bpf/event.h		the wire between the two sides
  *
  *	user/climb.c		the ladder (ladder.c) as far as this kernel (kernel.c) bears, proven (canary.c)
  *	user/probe.c		ring, counters of loss, iterators
+ *	user/tracefs.c		tracepoints, where tracefs is not mounted too
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
  *	user/lifetime.c		the tracker: statements to lifetimes
+ *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor)
+ *	user/explain.c		why it was denied, and what would help
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)

@@ -149,16 +149,18 @@ static int walk_all(struct walk *walk)
 	return r;
 }
 
-int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg)
+static int walk_from(struct walk *walk, const char *path, uint32_t inode)
 {
-	struct walk walk = { .wanted = wanted, .count = count, .visit = visit, .arg = arg };
 	_cleanup_close_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	int r;
+	int r = 0;
 
 	if (home < 0)
 		return -errno;
-	r = walk_all(&walk);
-	map_done(&walk.seen);
+	if (path)
+		r = enter(walk, path, inode);
+	if (!r)
+		r = walk_all(walk);
+	map_done(&walk->seen);
 	if (setns(home, CLONE_NEWNET) < 0 && !r)
 		r = -errno;
 	return r;
@@ -173,4 +175,21 @@ int netns_path(uint32_t inode, char *path, size_t size)
 	if (!r)
 		r = each_process(&walk);
 	return r ? (r < 0 ? r : 0) : -ENOENT;
+}
+
+int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg)
+{
+	struct walk walk = { .wanted = wanted, .count = count, .visit = visit, .arg = arg };
+
+	return walk_from(&walk, NULL, 0);
+}
+
+int netns_visit(uint32_t inode, uint32_t pid, int (*visit)(void *arg, uint32_t inode), void *arg)
+{
+	struct walk walk = { .wanted = &inode, .count = 1, .visit = visit, .arg = arg };
+	char path[64];
+	uint32_t found = 0;
+
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", pid);
+	return walk_from(&walk, pid && !inode_of(path, &found) && found == inode ? path : NULL, inode);
 }

@@ -46,6 +46,18 @@ static int set_listeners(struct options *o, const char *value _unused, char *why
 	return 0;
 }
 
+static int set_denied(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	o->denied = true;
+	return 0;
+}
+
+static int set_no_denied(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
+{
+	o->no_denied = true;
+	return 0;
+}
+
 static int set_duration(struct options *o, const char *value, char *why, size_t size)
 {
 	if (num_seconds(value, &o->duration_ns) || !o->duration_ns)
@@ -191,6 +203,8 @@ const struct option_row option_rows[] = {
 	{ "port", 'P', "N[-M],...", "only these local ports", FOR_TRACING, set_port },
 	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_TRACING | FOR_WHO, set_proto },
 	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
+	{ "denied", 'D', NULL, "only calls that were denied a port", FOR_LIVE, set_denied },
+	{ "no-denied", 0, NULL, "leave out denials, which cost each system call a little", FOR_TRACING, set_no_denied },
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
 	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",

@@ -18,6 +18,8 @@
 struct options {
 	bool json;
 	bool listeners;
+	bool denied;
+	bool no_denied;
 	bool by_port;
 	bool watch;
 	bool help;

@@ -61,6 +61,27 @@ static void line_of_lifetime(const struct change *change, struct line *out)
 	memcpy(out->holder_comm, change->holder_comm, sizeof(out->holder_comm));
 }
 
+static void line_of_denied(const struct change *change, struct line *out)
+{
+	const struct event *e = change->denied;
+
+	out->cookie = e->cookie;
+	out->owner = change->denied_owner;
+	out->explanation = change->explanation;
+	out->netns = e->netns;
+	out->port = e->port;
+	out->remote_port = e->remote_port;
+	out->proto = e->proto;
+	out->how = (uint8_t)e->how;
+	out->flags = e->flags;
+	out->addr = e->addr;
+	out->remote = e->remote;
+	out->error = e->error;
+	out->traits = e->traits;
+	out->sock_uid = e->sock_uid;
+	out->bound_dev = e->bound_dev;
+}
+
 void line_of(const struct change *change, int64_t offset, struct line *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -70,6 +91,8 @@ void line_of(const struct change *change, int64_t offset, struct line *out)
 	out->time = change->time + (uint64_t)offset;
 	if (change->lifetime)
 		line_of_lifetime(change, out);
+	if (change->denied)
+		line_of_denied(change, out);
 	if (change->gap) {
 		out->time = change->gap->since + (uint64_t)offset;
 		out->until = change->gap->until + (uint64_t)offset;
@@ -107,6 +130,15 @@ static void push(struct output *o, const struct line *line)
 {
 	o->lines[(o->first + o->count++) % o->size] = *line;
 	identity_ref(line->owner);
+	if (line->what == WHAT_DENIED)
+		explanation_ref(line->explanation);
+}
+
+static void drop(struct output *o, struct line *line)
+{
+	identity_put(o->options.identity, line->owner);
+	if (line->what == WHAT_DENIED)
+		explanation_put(line->explanation);
 }
 
 static void note_lost(struct output *o, const struct line *line)
@@ -166,7 +198,7 @@ static void fill_text(struct output *o)
 		struct line *line = &o->lines[o->first];
 
 		o->options.format(o->options.format_arg, line, &o->text);
-		identity_put(o->options.identity, line->owner);
+		drop(o, line);
 		o->first = (o->first + 1) % o->size;
 		o->count--;
 	}
@@ -230,7 +262,7 @@ static void give_up(struct output *o)
 		o->lost += o->text.data[i] == '\n';
 	while (o->count) {
 		note_lost(o, &o->lines[o->first]);
-		identity_put(o->options.identity, o->lines[o->first].owner);
+		drop(o, &o->lines[o->first]);
 		o->first = (o->first + 1) % o->size;
 		o->count--;
 	}
@@ -282,7 +314,7 @@ void output_free(struct output **output)
 	if (!o)
 		return;
 	for (size_t i = 0; i < o->count; i++)
-		identity_put(o->options.identity, o->lines[(o->first + i) % o->size].owner);
+		drop(o, &o->lines[(o->first + i) % o->size]);
 	close_fd(&o->own);
 	buf_done(&o->text);
 	pw_free(o->lines);

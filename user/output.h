@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "user/buf.h"
+#include "user/explain.h"
 #include "user/identity.h"
 #include "user/lifetime.h"
 
@@ -28,6 +29,11 @@ struct line {
 			uint64_t lost, lost_allocations, until;		/* WHAT_GAP; since is time */
 			const char *reason;
 		};
+		struct {
+			struct explanation *explanation;	/* WHAT_DENIED: a reference; NULL: there was no memory */
+			uint32_t sock_uid, bound_dev;
+			uint8_t traits;				/* enum pw_trait of the socket */
+		};
 	};
 	uint32_t generation;
 	uint32_t netns;
@@ -36,7 +42,7 @@ struct line {
 	uint16_t port;
 	uint16_t remote_port;
 	uint8_t what;
-	uint8_t cause;
+	uint8_t cause;			/* enum cause */
 	uint8_t proto;
 	uint8_t how;
 	uint8_t flags;
@@ -85,7 +91,7 @@ int output_finish(struct output *output, int patience_ms, bool (*stop)(void *arg
 /* Lines lost for good, so far. */
 uint64_t output_lost(const struct output *output);
 
-/* What a change says as a line; owner is not referenced. Pure. */
+/* What a change says as a line; owner and explanation are not referenced. Pure. */
 void line_of(const struct change *change, int64_t offset, struct line *out);
 
 #define _cleanup_output_ _cleanup_(output_free)

@@ -58,7 +58,7 @@ int probe_losses(struct probe *probe, struct probe_loss *out);
 /* Walks one iterator in the network namespace of the calling thread; rows carry PW_F_ROW. 0 or -errno. */
 int probe_walk(struct probe *probe, enum probe_rows rows, probe_event_fn on_row, void *arg);
 
-/* Asks the kernel which of these objects still hold their port: sets .held of each. 0 or -errno. */
+/* Asks the kernel which of these objects still hold their port: sets the answers of each. 0 or -errno. */
 int probe_look(struct probe *probe, struct pw_look *looks, size_t count);
 
 /* The ladder: one row a hook. */

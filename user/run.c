@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "user/clock.h"
+#include "user/denial.h"
 #include "user/lifetime.h"
 #include "user/log.h"
 #include "user/mem.h"
@@ -44,12 +45,14 @@ struct run {
 	struct probe_options filter;	/* the options' own, and the command's descent */
 	struct probe *probe;
 	struct tracker *tracker;
+	struct denials *denials;
 	struct early *early;		/* not NULL: gather, do not feed */
 	int epoll, timer, signals;
 	int64_t offset;			/* clock_offset() */
 	uint64_t ready_at;
 	uint64_t ticks;
 	struct probe_loss loss;		/* totals as last read */
+	uint64_t denied;		/* of the changes, those that are no change of the tracker */
 	uint64_t no_memory, no_memory_told;
 	uint64_t clean_at;		/* when the counters last stood still */
 	struct gap gap;			/* being gathered; lost 0: none */
@@ -121,9 +124,24 @@ static const struct tracker_ops tracker_ops = { .emit = on_change, .owner = on_o
 
 /* ---- ring's way in ---- */
 
+/* A call that was denied changes no lifetime: it is told at once, with those that there are. */
+static void tell_denied(struct run *run, const struct event *event)
+{
+	struct change change = { .what = WHAT_DENIED, .exact = true, .time = event->time, .denied = event };
+
+	change.denied_owner = on_owner(run, event);
+	change.explanation = denials_explain(run->denials, event, run->result->events - run->denied);
+	run->denied++;
+	on_change(run, &change);
+	explanation_put(change.explanation);
+	on_put(run, change.denied_owner);
+}
+
 static void feed(struct run *run, const struct event *event)
 {
-	if (tracker_feed(run->tracker, event))
+	if (event->kind == PW_DENIED)
+		tell_denied(run, event);
+	else if (tracker_feed(run->tracker, event))
 		run->no_memory++;
 }
 
@@ -325,7 +343,7 @@ static bool ends_early(const struct event *const *sorted, size_t count, const st
 	const struct event *const *found = first_early(sorted, count, row);
 
 	for (; found && found < sorted + count && (*found)->cookie == row->cookie; found++)
-		if ((*found)->kind != PW_SOCK && (*found)->time > row->time)
+		if ((*found)->kind != PW_SOCK && (*found)->kind != PW_DENIED && (*found)->time > row->time)
 			return true;
 	return false;
 }
@@ -668,7 +686,11 @@ static int begin(struct run *run)
 		return r;
 	name_rungs(run);
 	run->tracker = tracker_new(&tracker_ops, run);
-	if (!run->tracker)
+	run->denials = denials_new(&(struct denials_options){
+		.tracker = run->tracker, .probe = run->probe, .identity = run->options->identity,
+		.filtered = probe_by_owner(&run->filter.settings) || run->filter.ports,
+	});
+	if (!run->tracker || !run->denials)
 		return -ENOMEM;
 	run->offset = clock_offset();
 	run->clean_at = now_boottime();
@@ -704,6 +726,7 @@ static void end(struct run *run)
 {
 	end_command(run);
 	close_fd(&run->command_gate);
+	denials_free(&run->denials);
 	tracker_free(&run->tracker);
 	probe_free(&run->probe);
 	close_fd(&run->epoll);

@@ -14,6 +14,7 @@ enum column { AT_EVENT = 13, AT_PROTO = 23, AT_LOCAL = 27, AT_PID = 49, AT_COMM 
 static const char *const colours[WHAT_END] = {
 	[WHAT_ALLOCATE] = "\033[32m", [WHAT_LISTEN] = "\033[36m", [WHAT_TIME_WAIT] = "\033[33m",
 	[WHAT_RELEASE] = "\033[2m", [WHAT_GAP] = "\033[31m", [WHAT_PRESENT] = "\033[34m",
+	[WHAT_DENIED] = "\033[31m",
 };
 
 char *span_text(uint64_t ns, char out[SPAN_TEXT])
@@ -136,6 +137,13 @@ static void put_detail(struct buf *out, const struct line *line)
 	case WHAT_RELEASE:
 		put_release(out, line);
 		break;
+	case WHAT_DENIED:
+		buf_printf(out, "%s %s %s", how_name(line->how), error_name(line->error) ? error_name(line->error) : "?",
+			   line->explanation ? denial_name(line->explanation->cause) : "(no memory to tell why)");
+		if (line->remote.family)
+			buf_adds(out, " to");
+		put_remote(out, line);
+		break;
 	case WHAT_READY:
 	case WHAT_GAP:
 	case WHAT_END:
@@ -144,6 +152,61 @@ static void put_detail(struct buf *out, const struct line *line)
 	/* "found" says that already. */
 	if (!line->exact && (line->what != WHAT_ALLOCATE || how_name(line->how)))
 		buf_adds(out, out->len && out->data[out->len - 1] != ' ' ? " (approximate)" : "(approximate)");
+}
+
+static void put_process(struct buf *out, const struct process *p, bool kernel)
+{
+	if (!p) {
+		buf_adds(out, kernel ? "the kernel" : "(unknown)");
+		return;
+	}
+	buf_printf(out, "%u ", p->pid);
+	buf_add_escaped(out, p->comm, strlen(p->comm));
+}
+
+static void put_rival(struct buf *out, const struct rival *rival)
+{
+	char text[ENDPOINT_TEXT], left[SPAN_TEXT];
+
+	buf_printf(out, "  held by ");
+	put_process(out, rival->owner, rival->kernel);
+	buf_printf(out, ": %s%s %s", rival->accepted ? "accepted, " : "", rival_state_name(rival->state),
+		   endpoint_text(&rival->addr, rival->port, text));
+	if (rival->remote.family)
+		buf_printf(out, " to %s", endpoint_text(&rival->remote, rival->remote_port, text));
+	if (rival->left_ns != UNKNOWN_NS)
+		buf_printf(out, ", %s left", span_text(rival->left_ns, left));
+	buf_addc(out, '\n');
+}
+
+static void put_usage(struct buf *out, const struct usage *u)
+{
+	char text[ENDPOINT_TEXT];
+
+	buf_printf(out, "  range %u-%u: %u ports, %u reserved, %u held by %u sockets", u->low, u->high, u->size,
+		   u->reserved, u->held, u->sockets);
+	if (u->time_waits)
+		buf_printf(out, ", %u of them in TIME_WAIT", u->time_waits);
+	if (u->top) {
+		buf_printf(out, "; most (%u) by ", u->top_sockets);
+		put_process(out, u->top, false);
+	}
+	if (u->top_remote.family)
+		buf_printf(out, "; most (%u) to %s", u->top_remote_sockets,
+			   endpoint_text(&u->top_remote, u->top_remote_port, text));
+	buf_addc(out, '\n');
+}
+
+static void put_explanation(struct buf *out, const struct explanation *e)
+{
+	for (size_t i = 0; i < e->rival_count; i++)
+		put_rival(out, &e->rivals[i]);
+	if (e->rival_total > e->rival_count)
+		buf_printf(out, "  held by %zu more\n", e->rival_total - e->rival_count);
+	if (e->usage.known)
+		put_usage(out, &e->usage);
+	for (const char *at = e->advice, *end; (end = strchr(at, '\n')); at = end + 1)
+		buf_printf(out, "  %s %.*s\n", !strncmp(at, "sysctl", 6) ? "#" : "-", (int)(end - at), at);
 }
 
 static void put_event(const struct sink_text *text, struct buf *out, size_t *start, const struct line *line)
@@ -217,4 +280,6 @@ void sink_text_format(void *arg, const struct line *line, struct buf *out)
 		buf_truncate(out, out->len - 1);
 	buf_addc(out, '\n');
 	put_warning(text, out, line);
+	if (line->what == WHAT_DENIED && line->explanation)
+		put_explanation(out, line->explanation);
 }

@@ -60,7 +60,21 @@ int stats_sort_of(const char *name, enum stats_sort *out)
 
 /* ---- keys ---- */
 
-static void key_of(const struct stats *s, const struct lifetime *l, struct stats_row *key, const char **container)
+/* What a lifetime or a denial is filed under. */
+struct subject {
+	struct process *owner;
+	const struct event_addr *remote;
+	uint32_t netns;
+	uint16_t port, remote_port;
+	uint8_t proto;
+};
+
+static struct subject subject_of(const struct lifetime *l)
+{
+	return (struct subject){ l->owner, &l->remote, l->netns, l->port, l->remote_port, l->proto };
+}
+
+static void key_of(const struct stats *s, const struct subject *l, struct stats_row *key, const char **container)
 {
 	uint32_t pid = 0;
 	uint64_t start = 0;
@@ -75,11 +89,11 @@ static void key_of(const struct stats *s, const struct lifetime *l, struct stats
 		key->netns = l->netns;
 		key->proto = l->proto;
 		key->port = l->port;
-	} else if (s->by == STATS_BY_DESTINATION && l->remote.family) {
+	} else if (s->by == STATS_BY_DESTINATION && l->remote->family) {
 		key->netns = l->netns;
 		key->proto = l->proto;
 		key->port = l->remote_port;
-		key->remote = l->remote;
+		key->remote = *l->remote;
 	} else if (s->by == STATS_BY_PROCESS) {
 		key->pid = pid;
 		key->start = start;
@@ -146,7 +160,7 @@ static struct stats_row *new_row(struct stats *s, const struct stats_row *key, c
 	return &entry->row;
 }
 
-static struct stats_row *row_of(struct stats *s, const struct lifetime *l)
+static struct stats_row *row_of_subject(struct stats *s, const struct subject *l)
 {
 	struct stats_row key;
 	const char *container;
@@ -158,6 +172,13 @@ static struct stats_row *row_of(struct stats *s, const struct lifetime *l)
 		if (same_key(&entry->row, &key, container))
 			return &entry->row;
 	return s->count < STATS_ROWS ? new_row(s, &key, container, hash) : other_row(s);
+}
+
+static struct stats_row *row_of(struct stats *s, const struct lifetime *l)
+{
+	struct subject subject = subject_of(l);
+
+	return row_of_subject(s, &subject);
 }
 
 /* ---- counting ---- */
@@ -202,8 +223,25 @@ static int count_gap(struct stats *s, const struct lifetime *l, uint64_t time)
 	return r;
 }
 
+/* Its port as asked for: 0 is whichever the kernel would have chosen. */
+static int count_denial(struct stats *s, const struct change *change)
+{
+	const struct event *e = change->denied;
+	struct subject subject = { change->denied_owner, &e->remote, e->netns, e->port, e->remote_port, e->proto };
+	struct stats_row *row = row_of_subject(s, &subject);
+
+	if (!row)
+		return -ENOMEM;
+	row->denials++;
+	if (!row->last_owner)
+		row->last_owner = s->ops->ref(s->arg, change->denied_owner);
+	return 0;
+}
+
 int stats_change(struct stats *s, const struct change *change)
 {
+	if (change->what == WHAT_DENIED)
+		return count_denial(s, change);
 	if (change->what == WHAT_RELEASE)
 		return count_release(s, change->lifetime, change->time);
 	if (change->what == WHAT_ALLOCATE)
@@ -289,7 +327,7 @@ int stats_rows(struct stats *s, enum stats_sort sort, const struct stats_row *co
 		return -ENOMEM;
 	for (size_t pos = 0; map_next(&s->index, &pos, NULL, &first);)
 		for (struct entry *entry = first; entry; entry = entry->next)
-			if (entry->row.lifetimes)
+			if (entry->row.lifetimes || entry->row.denials)
 				sorted[used++] = &entry->row;
 	if (s->other)
 		sorted[used++] = s->other;

@@ -35,6 +35,7 @@ struct stats_row {
 
 	uint64_t lifetimes;		/* that ended or last */
 	uint64_t now;			/* that last */
+	uint64_t denials;		/* calls that were denied it, or that it made, by the key */
 	uint64_t held_ns;		/* all their time, as far as it is known */
 	struct hist held;		/* of those that ended with a known beginning, ns */
 	struct hist gaps;		/* by port: from a release to the next allocation, ns */

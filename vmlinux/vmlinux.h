@@ -24,6 +24,7 @@ typedef _Bool bool;
 typedef __s64 s64;
 typedef unsigned int __kernel_uid32_t;
 typedef __kernel_uid32_t uid_t;
+typedef short unsigned int umode_t;
 typedef int __kernel_pid_t;
 typedef __kernel_pid_t pid_t;
 
@@ -269,8 +270,23 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct inode {
+	umode_t i_mode;
+};
+
 struct file {
+	void *private_data;
+	struct inode *f_inode;
 	struct path f_path;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 struct mm_struct {
@@ -291,6 +307,7 @@ struct task_struct {
 	u64 start_boottime;
 	const struct cred *cred;
 	char comm[16];
+	struct files_struct *files;
 	u64 self_exec_id;
 	struct css_set *cgroups;
 };

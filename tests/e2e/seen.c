@@ -14,6 +14,7 @@
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define KINDS_LIFE (1U << KIND_PRESENT | 1U << KIND_ALLOCATE | 1U << KIND_LISTEN | 1U << KIND_CLOSE | \
 		    1U << KIND_TIME_WAIT | 1U << KIND_RELEASE)
+#define KINDS_CALL (KINDS_LIFE | 1U << KIND_DENIED)
 #define KINDS_ALL (KINDS_LIFE | 1U << KIND_READY | 1U << KIND_DENIED | 1U << KIND_GAP)
 
 static const char *const kinds[KIND_COUNT] = {
@@ -22,23 +23,26 @@ static const char *const kinds[KIND_COUNT] = {
 static const char *const hows[] = { "bind", "connect", "send", "listen" };
 static const char *const causes[] = { "close", "reset", "time_wait", "reuse", "disconnect", "netns", "unknown" };
 
-/* What each event must carry. type: s string, i integer, b boolean, o object; upper case: null is allowed. */
+/* What each event must carry. type: s string, i integer, b boolean, a array, o object; upper case: null is allowed. */
 static const struct field {
 	const char *name;
 	char type;
 	unsigned kinds;
 } fields[] = {
 	{ "time", 's', KINDS_ALL },
-	{ "pid", 'I', KINDS_LIFE }, { "comm", 'S', KINDS_LIFE }, { "uid", 'I', KINDS_LIFE },
-	{ "exe", 'S', KINDS_LIFE }, { "container", 'S', KINDS_LIFE }, { "cgroup", 'S', KINDS_LIFE },
-	{ "proto", 's', KINDS_LIFE }, { "family", 's', KINDS_LIFE }, { "addr", 's', KINDS_LIFE },
-	{ "port", 'i', KINDS_LIFE }, { "netns", 'i', KINDS_LIFE },
-	{ "remote_addr", 'S', KINDS_LIFE }, { "remote_port", 'I', KINDS_LIFE },
+	{ "pid", 'I', KINDS_CALL }, { "comm", 'S', KINDS_CALL }, { "uid", 'I', KINDS_CALL },
+	{ "exe", 'S', KINDS_CALL }, { "container", 'S', KINDS_CALL }, { "cgroup", 'S', KINDS_CALL },
+	{ "proto", 's', KINDS_CALL }, { "family", 's', KINDS_CALL }, { "addr", 's', KINDS_CALL },
+	{ "port", 'i', KINDS_CALL }, { "netns", 'i', KINDS_CALL },
+	{ "remote_addr", 'S', KINDS_CALL }, { "remote_port", 'I', KINDS_CALL },
 	{ "cookie", 's', KINDS_LIFE }, { "generation", 'i', KINDS_LIFE },
 	{ "ephemeral", 'b', 1U << KIND_ALLOCATE }, { "how", 'S', 1U << KIND_ALLOCATE },
 	{ "holder_pid", 'I', KINDS_LIFE }, { "holder_comm", 'S', KINDS_LIFE },
-	{ "annotation", 'O', KINDS_LIFE }, { "exact", 'b', KINDS_LIFE },
-	{ "cause", 's', 1U << KIND_RELEASE }, { "errno", 'S', 1U << KIND_RELEASE },
+	{ "annotation", 'O', KINDS_CALL }, { "exact", 'b', KINDS_CALL },
+	{ "cause", 's', 1U << KIND_RELEASE | 1U << KIND_DENIED },
+	{ "errno", 'S', 1U << KIND_RELEASE | 1U << KIND_DENIED },
+	{ "call", 's', 1U << KIND_DENIED }, { "holders", 'a', 1U << KIND_DENIED }, { "holders_total", 'i', 1U << KIND_DENIED },
+	{ "range", 'O', 1U << KIND_DENIED }, { "advice", 'a', 1U << KIND_DENIED },
 	{ "held_ns", 'I', 1U << KIND_RELEASE }, { "open_ns", 'I', 1U << KIND_RELEASE },
 	{ "time_wait_ns", 'I', 1U << KIND_RELEASE },
 	{ "lost", 'i', 1U << KIND_GAP }, { "lost_allocations", 'i', 1U << KIND_GAP }, { "reason", 's', 1U << KIND_GAP },
@@ -120,6 +124,8 @@ static bool type_fits(const json_t *value, char type)
 		return json_is_integer(value);
 	case 'b':
 		return json_is_boolean(value);
+	case 'a':
+		return json_is_array(value);
 	default:
 		return json_is_object(value);
 	}

@@ -35,6 +35,28 @@ static struct process binary = {
 static struct process reversed = { .pid = 69, .comm = "a\xe2\x80\xaetxt.exe\xc2\x9b" };
 static struct process umlaut = { .pid = 70, .comm = "gr\xc3\xbc\xc3\x9f-\xe6\x97\xa5\xe6\x9c\xac" };
 
+/* What is behind a bind() that found its port taken, and a connect() that found none. */
+static struct rival rivals[] = {
+	{ .owner = &nginx, .cookie = 71, .left_ns = UNKNOWN_NS, .port = 43210, .state = RIVAL_LISTEN,
+	  .traits_known = true, .uid_known = true, .uid = 33, .addr = { AF_INET6, { 0 } } },
+	{ .cookie = 72, .left_ns = UNKNOWN_NS, .port = 43210, .remote_port = 55555, .state = RIVAL_CONNECTED,
+	  .accepted = true, .addr = { AF_INET, { 127, 0, 0, 1 } }, .remote = { AF_INET, { 127, 0, 0, 1 } } },
+	{ .owner = &terminal, .cookie = 73, .left_ns = 41234567890, .port = 43210, .remote_port = 443,
+	  .state = RIVAL_TIME_WAIT, .traits_known = true, .traits = PW_T_REUSE | PW_T_REUSEPORT,
+	  .addr = { AF_INET, { 192, 0, 2, 7 } }, .remote = { AF_INET, { 93, 184, 216, 34 } } },
+};
+static struct explanation conflict = {
+	.refs = 1, .cause = DENIAL_CONFLICT, .rivals = rivals, .rival_count = 3, .rival_total = 5,
+	.advice = (char[]){ "SO_REUSEADDR does not help against a listener\n"
+			    "sysctl -w net.ipv4.ip_local_reserved_ports=43210\n" },
+};
+static struct explanation exhausted = {
+	.refs = 1, .cause = DENIAL_EXHAUSTED, .advice = (char[]){ "" },
+	.usage = { .known = true, .size = 28232, .reserved = 12, .held = 28220, .sockets = 28221, .time_waits = 28000,
+		   .top = &curl, .top_sockets = 28210, .low = 32768, .high = 60999, .top_remote_port = 443,
+		   .top_remote = { AF_INET, { 93, 184, 216, 34 } }, .top_remote_sockets = 28200 },
+};
+
 /* A row of the table; what most share is filled in by line_of_row(). */
 struct row {
 	struct line line;
@@ -164,6 +186,14 @@ static const struct row rows[] = {
 	    .flags = PW_F_LOCKED),
 	WIDE("127.0.0.1", NULL, .what = WHAT_CLOSE, TCP, .owner = &umlaut, .port = 5005, .flags = PW_F_LOCKED,
 	    .holder_pid = 66, .holder_comm = "\033[8mnot me\r\n"),
+
+	/* denied */
+	ROW("127.0.0.1", NULL, .what = WHAT_DENIED, TCP, .owner = &curl, .port = 43210, .how = PW_HOW_BIND,
+	    .error = EADDRINUSE, .explanation = &conflict, .sock_uid = 1000, .traits = PW_T_REUSE),
+	WIDE("::", "2001:db8::7", .what = WHAT_DENIED, TCP, .owner = &curl, .remote_port = 443, .how = PW_HOW_CONNECT,
+	     .error = EADDRNOTAVAIL, .explanation = &exhausted, .bound_dev = 2, .traits = PW_T_V6ONLY),
+	WIDE("0.0.0.0", NULL, .what = WHAT_DENIED, UDP, .flags = PW_F_KERNEL, .port = 4789, .how = PW_HOW_BIND,
+	     .error = EADDRINUSE),
 };
 
 static struct event_addr addr_of(const char *text)

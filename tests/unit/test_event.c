@@ -155,6 +155,37 @@ static void name_without_end_is_ended(void **state)
 	assert_string_equal(e.process.comm, "yyyyyyyyyyyyyyy");
 }
 
+static void denied_record(void **state)
+{
+	struct pw_sock wire = sock();
+	struct event e;
+
+	(void)state;
+	wire.head.kind = PW_DENIED;
+	wire.head.port = 0;
+	wire.head.cookie = 0;
+	wire.error = EADDRNOTAVAIL;
+	wire.traits = PW_T_REUSE | PW_T_V6ONLY;
+	wire.bound_dev = 3;
+	wire.sock_uid = 65534;
+	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
+	assert_int_equal(e.kind, PW_DENIED);
+	assert_int_equal(e.port, 0);
+	assert_int_equal(e.cookie, 0);
+	assert_int_equal(e.error, EADDRNOTAVAIL);
+	assert_int_equal(e.how, PW_HOW_CONNECT);
+	assert_int_equal(e.remote_port, 443);
+	assert_int_equal(e.traits, PW_T_REUSE | PW_T_V6ONLY);
+	assert_int_equal(e.bound_dev, 3);
+	assert_int_equal(e.sock_uid, 65534);
+	assert_int_equal(e.process.pid, 15);
+	wire.error = 0;
+	assert_int_equal(decode(&wire, sizeof(wire), &e), -EBADMSG);
+	wire.error = EACCES;
+	wire.how = PW_HOW_NONE;
+	assert_int_equal(decode(&wire, sizeof(wire), &e), -EBADMSG);
+}
+
 static void free_record(void **state)
 {
 	struct pw_free wire = { .head = head(PW_FREE, sizeof(wire)), .error = ECONNRESET };
@@ -265,7 +296,7 @@ static void process_out_of_its_range_is_refused(void **state)
 static const size_t sizes[] = {
 	[PW_SOCK] = sizeof(struct pw_sock), [PW_FREE] = sizeof(struct pw_free), [PW_CLOSE] = sizeof(struct pw_close),
 	[PW_TW_START] = sizeof(struct pw_tw), [PW_TW_END] = sizeof(struct pw_tw),
-	[PW_PROCESS] = sizeof(struct pw_process),
+	[PW_PROCESS] = sizeof(struct pw_process), [PW_DENIED] = sizeof(struct pw_sock),
 };
 
 union wire {
@@ -286,7 +317,7 @@ static void size_of_another_kind_is_refused(void **state)
 	for (uint16_t kind = PW_SOCK; kind < PW_KIND_END; kind++) {
 		for (size_t size = 0; size <= sizes[kind] + 16; size++) {
 			wire.head = head(kind, size);
-			if (kind != PW_SOCK && kind != PW_PROCESS && size == sizes[kind])
+			if (kind != PW_SOCK && kind != PW_PROCESS && kind != PW_DENIED && size == sizes[kind])
 				assert_int_equal(decode(&wire, size, &e), 0);
 			else
 				assert_int_equal(decode(&wire, size, &e), -EBADMSG);
@@ -317,6 +348,8 @@ static void check_promises(const struct event *e)
 		assert_true(e->addr.family == AF_INET || e->addr.family == AF_INET6);
 		assert_true(!e->remote.family == !e->remote_port);
 	}
+	if (e->kind == PW_DENIED)
+		assert_true(e->error && e->how > PW_HOW_NONE && e->how < PW_HOW_END);
 	if (e->kind == PW_TW_END)
 		assert_true(e->ended < PW_ENDED_END);
 	if (e->kind == PW_PROCESS)
@@ -354,7 +387,7 @@ static void random_records_do_no_harm(void **state)
 		randomize(&random, &wire, kind == PW_PROCESS ? sizeof(struct pw_process) - PW_PATH : sizes[kind]);
 		wire.head.kind = kind;
 		wire.head.size = (uint16_t)sizes[kind];
-		if (kind == PW_SOCK && round % 2) {
+		if ((kind == PW_SOCK || kind == PW_DENIED) && round % 2) {
 			wire.sock.family = wire.sock.family % 2 ? AF_INET : AF_INET6;
 			wire.sock.proto = wire.sock.proto % 2 ? IPPROTO_TCP : IPPROTO_UDP;
 			wire.sock.how %= PW_HOW_END + 1;
@@ -379,6 +412,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(mapped_address_is_ipv4),
 	cmocka_unit_test(no_remote_port_is_no_remote_end),
 	cmocka_unit_test(name_without_end_is_ended),
+	cmocka_unit_test(denied_record),
 	cmocka_unit_test(free_record),
 	cmocka_unit_test(close_record),
 	cmocka_unit_test(time_wait_records),

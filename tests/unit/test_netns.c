@@ -286,6 +286,39 @@ static void walk_ends_and_comes_home_when_told(void **state)
 	in_private(walk_ended);
 }
 
+static int visit_once(void *arg, uint32_t inode)
+{
+	struct visits *visits = arg;
+
+	visits->inside &= own() == inode;
+	visits->inodes[visits->count++] = inode;
+	return 1;
+}
+
+/* By its process, by that of another, and where it is mounted; never one that is not in view. */
+static void visit_one(void)
+{
+	uint32_t mounted = own(), other = neighbour(), here;
+	struct visits visits = { .inside = true };
+
+	CHECK(keep_own("/run/kept"));
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	here = own();
+	CHECK(netns_visit(here, (uint32_t)getpid(), visit_once, &visits) == 1);
+	CHECK(netns_visit(other, 0, visit_once, &visits) == 1);
+	CHECK(netns_visit(mounted, (uint32_t)getpid(), visit_once, &visits) == 1);
+	CHECK(netns_visit(3, (uint32_t)getpid(), visit_once, &visits) == 0);
+	CHECK(visits.count == 3 && visits.inside);
+	CHECK(visits.inodes[0] == here && visits.inodes[1] == other && visits.inodes[2] == mounted);
+	CHECK(own() == here);
+}
+
+static void one_is_visited_once(void **state)
+{
+	(void)state;
+	in_private(visit_one);
+}
+
 static void no_memory(void)
 {
 	struct visits visits;
@@ -311,6 +344,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(path_leads_there),
 	cmocka_unit_test(walk_keeps_to_what_is_wanted),
 	cmocka_unit_test(walk_ends_and_comes_home_when_told),
+	cmocka_unit_test(one_is_visited_once),
 	cmocka_unit_test(no_memory_ends_the_walk),
 };
 

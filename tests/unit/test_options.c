@@ -47,7 +47,7 @@ static void nothing_is_the_default(void **state)
 {
 	(void)state;
 	assert_int_equal(LIVE(), 0);
-	assert_false(o.json || o.listeners || o.by_port || o.help);
+	assert_false(o.json || o.listeners || o.denied || o.no_denied || o.by_port || o.help);
 	assert_int_equal(o.duration_ns, 0);
 	assert_null(o.command);
 	assert_null(o.cgroup);
@@ -73,6 +73,19 @@ static void switches(void **state)
 	assert_true(o.json && o.listeners && o.help);
 	assert_int_equal(LIVE(arg("-j"), arg("--listeners"), arg("--help")), 0);
 	assert_true(o.json && o.listeners && o.help);
+}
+
+static void denials_alone_or_none(void **state)
+{
+	(void)state;
+	assert_int_equal(LIVE(arg("-D")), 0);
+	assert_true(o.denied && !o.no_denied);
+	assert_int_equal(LIVE(arg("--denied")), 0);
+	assert_true(o.denied);
+	assert_int_equal(LIVE(arg("--no-denied")), 0);
+	assert_true(o.no_denied && !o.denied);
+	assert_int_equal(STATS(arg("--no-denied")), 0);
+	assert_int_equal(STATS(arg("--denied")), -EINVAL);
 }
 
 static void filters(void **state)
@@ -346,6 +359,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(nothing_is_the_default),
 	cmocka_unit_test(value_stands_behind_or_beside),
 	cmocka_unit_test(switches),
+	cmocka_unit_test(denials_alone_or_none),
 	cmocka_unit_test(filters),
 	cmocka_unit_test(stats_has_its_own),
 	cmocka_unit_test(watch_with_and_without_a_number),

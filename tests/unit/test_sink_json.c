@@ -39,13 +39,20 @@ static struct process owner = {
 
 static struct line plain(enum what what)
 {
-	return (struct line){
+	struct line line = {
 		.what = (uint8_t)what, .time = TIME, .cookie = 0xfedcba9876543210, .generation = 3, .owner = &owner,
 		.netns = TEST_NETNS, .port = 40123, .remote_port = 443, .proto = IPPROTO_TCP, .how = PW_HOW_CONNECT,
 		.exact = true, .flags = PW_F_EPHEMERAL, .addr = ev_addr("192.0.2.1"),
 		.remote = ev_addr("93.184.216.34"), .held_ns = 1500000000, .open_ns = 1000000000,
 		.time_wait_ns = UNKNOWN_NS, .cause = CAUSE_CLOSE,
 	};
+
+	/* Of the same memory as the times. */
+	if (what == WHAT_DENIED) {
+		line.explanation = NULL;
+		line.sock_uid = line.bound_dev = line.traits = 0;
+	}
+	return line;
 }
 
 static struct line gap(void)
@@ -181,7 +188,7 @@ static void kinds_have_the_same_fields(void **state)
 	};
 
 	(void)state;
-	for (enum what what = WHAT_PRESENT; what < WHAT_GAP; what++) {
+	for (enum what what = WHAT_PRESENT; what < WHAT_DENIED; what++) {
 		TELL(plain(what));
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 			if (!json_object_get(told, keys[i]))
@@ -189,6 +196,49 @@ static void kinds_have_the_same_fields(void **state)
 		assert_int_equal(json_object_size(told),
 				 ARRAY_SIZE(keys) + (what == WHAT_RELEASE ? 5 : what == WHAT_PRESENT ? 1 : 0));
 	}
+}
+
+static void denied_fields(void **state)
+{
+	struct rival rivals[2] = {
+		{ .owner = &owner, .cookie = 9, .port = 40123, .state = RIVAL_TIME_WAIT, .left_ns = 41500000000,
+		  .traits_known = true, .traits = PW_T_REUSE, .addr = ev_addr("127.0.0.1"),
+		  .remote = ev_addr("192.0.2.7"), .remote_port = 80 },
+		{ .port = 40123, .state = RIVAL_BOUND, .left_ns = UNKNOWN_NS, .addr = ev_addr("::") },
+	};
+	struct explanation why = {
+		.cause = DENIAL_CONFLICT, .rivals = rivals, .rival_count = 2, .rival_total = 7,
+		.advice = (char[]){ "one\ntwo\n" },
+	};
+	struct line line = plain(WHAT_DENIED);
+	const json_t *holder;
+
+	(void)state;
+	line.explanation = &why;
+	line.error = EADDRINUSE;
+	line.how = PW_HOW_BIND;
+	line.cookie = 0;
+	tell(&line);
+	assert_string_equal(text("event"), "denied");
+	assert_string_equal(text("call"), "bind");
+	assert_string_equal(text("errno"), "EADDRINUSE");
+	assert_string_equal(text("cause"), "conflict");
+	assert_true(is_null("cookie"));
+	assert_true(is_null("range"));
+	assert_int_equal(number("holders_total"), 7);
+	assert_int_equal(json_array_size(json_object_get(told, "holders")), 2);
+	assert_int_equal(json_array_size(json_object_get(told, "advice")), 2);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(told, "advice"), 1)), "two");
+	holder = json_array_get(json_object_get(told, "holders"), 0);
+	assert_int_equal(json_integer_value(json_object_get(holder, "pid")), 4711);
+	assert_true(json_real_value(json_object_get(holder, "seconds_left")) == 41.5);
+	assert_true(json_is_true(json_object_get(holder, "reuseaddr")));
+	assert_true(json_is_false(json_object_get(holder, "reuseport")));
+	holder = json_array_get(json_object_get(told, "holders"), 1);
+	assert_true(json_is_null(json_object_get(holder, "pid")));
+	assert_true(json_is_null(json_object_get(holder, "cookie")));
+	assert_true(json_is_null(json_object_get(holder, "seconds_left")));
+	assert_true(json_is_null(json_object_get(holder, "reuseaddr")));
 }
 
 static void states_of_present(void **state)
@@ -367,6 +417,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(fields_of_a_gap),
 	TEST(fields_of_ready),
 	TEST(kinds_have_the_same_fields),
+	TEST(denied_fields),
 	TEST(states_of_present),
 	TEST(ipv6_fields),
 	TEST(unknown_is_null),

@@ -15,12 +15,19 @@ static struct process owner = { .pid = 4711, .uid = 1000, .comm = "curl" };
 
 static struct line plain(enum what what)
 {
-	return (struct line){
+	struct line line = {
 		.what = (uint8_t)what, .time = TIME, .cookie = 7, .generation = 1, .owner = &owner, .netns = TEST_NETNS,
 		.port = 40123, .remote_port = 443, .proto = IPPROTO_TCP, .how = PW_HOW_CONNECT, .exact = true,
 		.flags = PW_F_EPHEMERAL, .addr = ev_addr("192.0.2.1"), .remote = ev_addr("93.184.216.34"),
 		.held_ns = 1500000000, .open_ns = 1000000000, .time_wait_ns = UNKNOWN_NS, .cause = CAUSE_CLOSE,
 	};
+
+	/* Of the same memory as the times. */
+	if (what == WHAT_DENIED) {
+		line.explanation = NULL;
+		line.sock_uid = line.bound_dev = line.traits = 0;
+	}
+	return line;
 }
 
 static struct annotate_table *annotations;
@@ -266,6 +273,27 @@ static void colours_change_no_text(void **state)
 	}
 }
 
+static void denied_lists_holders_and_advice(void **state)
+{
+	struct rival held = { .owner = &owner, .port = 40123, .state = RIVAL_LISTEN, .left_ns = UNKNOWN_NS,
+			      .addr = ev_addr("::1") };
+	struct explanation why = { .cause = DENIAL_CONFLICT, .rivals = &held, .rival_count = 1, .rival_total = 3,
+				   .advice = (char[]){ "say this\nsysctl -w a=b\n" } };
+	struct line line = plain(WHAT_DENIED);
+	const char *said;
+
+	(void)state;
+	line.explanation = &why;
+	line.error = EADDRINUSE;
+	line.how = PW_HOW_BIND;
+	said = text_of(&line, false);
+	assert_non_null(strstr(said, "bind EADDRINUSE conflict"));
+	assert_non_null(strstr(said, ": listen [::1]:40123\n"));
+	assert_non_null(strstr(said, "\n  held by 2 more\n"));
+	assert_non_null(strstr(said, "\n  - say this\n"));
+	assert_non_null(strstr(said, "\n  # sysctl -w a=b\n"));
+}
+
 static void release_has_a_colour(void **state)
 {
 	struct line line = plain(WHAT_RELEASE);
@@ -314,6 +342,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(no_line_ends_in_spaces),
 	TEST(listener_on_a_known_port_is_marked),
 	TEST(colours_change_no_text),
+	TEST(denied_lists_holders_and_advice),
 	TEST(release_has_a_colour),
 	TEST(failure_sticks),
 };

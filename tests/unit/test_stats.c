@@ -180,6 +180,36 @@ static void other_changes_count_nothing(void **state)
 	assert_int_equal(rows_of(s, STATS_KEY, &rows), 0);
 }
 
+static void denials_are_counted_by_every_key(void **state)
+{
+	struct event e = ev_sock(0, 7001, 1000);
+	struct change c = { .what = WHAT_DENIED, .time = 1000, .denied = &e };
+
+	(void)state;
+	e.remote = ev_addr("192.0.2.7");
+	e.remote_port = 443;
+	for (enum stats_by by = STATS_BY_PORT; by < STATS_BY_END; by++) {
+		_cleanup_stats_ struct stats *s = fresh(by);
+		struct lifetime l = life(7002, 500, NULL);
+		const struct stats_row *row;
+
+		assert_int_equal(stats_change(s, &c), 0);
+		assert_int_equal(stats_change(s, &c), 0);
+		row = only_row(s);
+		assert_int_equal(row->denials, 2);
+		assert_int_equal(row->lifetimes, 0);
+		assert_int_equal(row->port, by == STATS_BY_PORT ? 7001 : by == STATS_BY_DESTINATION ? 443 : 0);
+		whole(s, &l, 900);
+		unit_fail_after(0);
+		if (by == STATS_BY_PORT) {
+			e.port = 7003;
+			assert_int_equal(stats_change(s, &c), -ENOMEM);
+			e.port = 7001;
+		}
+		unit_fail_never();
+	}
+}
+
 static void what_lasts_is_counted_at_the_end(void **state)
 {
 	struct process owner = { .pid = 9 };
@@ -559,6 +589,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(one_lifetime),
 	cmocka_unit_test(unknown_beginning_counts_without_a_length),
 	cmocka_unit_test(other_changes_count_nothing),
+	cmocka_unit_test(denials_are_counted_by_every_key),
 	cmocka_unit_test(what_lasts_is_counted_at_the_end),
 	cmocka_unit_test(reuse_is_from_release_to_the_next_allocation),
 	cmocka_unit_test(reuse_is_counted_once),

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Calls that are denied a port: what is told of each, and whether the advice is true. */
+#define _GNU_SOURCE
+#include "tests/e2e/wish.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define PORT 7401
+
+static const enum fam fams[] = { FAM_V4, FAM_V6 };
+
+static int only_v6(int fd)
+{
+	int one = 1;
+
+	if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0)
+		work_die("IPV6_V6ONLY");
+	return fd;
+}
+
+/* ---- conflicts, and whether what is said to help does ---- */
+
+static void listeners(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int one = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), two;
+		struct wish *wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, PORT, "listen");
+
+		wish->says[0] = "SO_REUSEADDR does not help against a listener";
+		wish->says[1] = "SO_REUSEPORT on this socket alone does not help";
+		wish_conflict(w, wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, IPPROTO_TCP, AT_ANY, PORT, "listen");
+		wish_conflict(w, wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEPORT), f, IPPROTO_TCP, AT_LOOP, PORT, "listen");
+		close(one);
+		one = wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEPORT), f, AT_LOOP, PORT);
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, PORT, "listen");
+		wish->says[0] = "SO_REUSEPORT on this socket, set before bind(), helps";
+		two = wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEPORT), f, AT_LOOP, PORT);
+		close(two);
+		close(one);
+	}
+}
+
+static void bound_only(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int one = wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), two;
+		struct wish *wish;
+
+		wish_must(wish_own(one, f, AT_LOOP, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, PORT, "bound");
+		wish->says[0] = "SO_REUSEADDR on this socket, set before bind(), helps";
+		two = wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR);
+		wish_must(wish_own(two, f, AT_LOOP, PORT), "bind beside it");
+		/* Both are bound, and one of them may listen. */
+		if (listen(one, 1) < 0)
+			work_die("listen");
+		wish = wish_denied(w, "listen", listen(two, 1) < 0 ? -errno : 0, EADDRINUSE, "conflict", f, IPPROTO_TCP);
+		wish->port = PORT;
+		wish->holder = getpid();
+		wish->state = "listen";
+		close(two);
+		close(one);
+	}
+}
+
+static void datagrams(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int one = wish_sock(f, IPPROTO_UDP), two;
+		struct wish *wish;
+
+		wish_must(wish_own(one, f, AT_LOOP, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_UDP), f, IPPROTO_UDP, AT_ANY, PORT, "bound");
+		wish->says[0] = "SO_REUSEADDR on this socket alone does not help";
+		wish->says[1] = "SO_REUSEPORT on this socket alone does not help";
+		wish_conflict(w, wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEADDR), f, IPPROTO_UDP, AT_LOOP, PORT, "bound");
+		wish_conflict(w, wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEPORT), f, IPPROTO_UDP, AT_LOOP, PORT, "bound");
+		close(one);
+		one = wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEPORT);
+		wish_must(wish_own(one, f, AT_LOOP, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_UDP), f, IPPROTO_UDP, AT_LOOP, PORT, "bound");
+		wish->says[0] = "SO_REUSEPORT on this socket, set before bind(), helps";
+		two = wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEPORT);
+		wish_must(wish_own(two, f, AT_LOOP, PORT), "bind beside it");
+		close(two);
+		close(one);
+		one = wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEADDR);
+		wish_must(wish_own(one, f, AT_LOOP, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_UDP), f, IPPROTO_UDP, AT_LOOP, PORT, "bound");
+		wish->says[0] = "SO_REUSEADDR on this socket, set before bind(), helps";
+		two = wish_with(wish_sock(f, IPPROTO_UDP), SO_REUSEADDR);
+		wish_must(wish_own(two, f, AT_LOOP, PORT), "bind beside it");
+		close(two);
+		close(one);
+	}
+}
+
+static void dual_stack(struct work *w)
+{
+	static const int protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+
+	for (size_t i = 0; i < COUNT_OF(protos); i++) {
+		int proto = protos[i], one = wish_sock(FAM_V4, proto), two;
+		struct wish *wish;
+
+		wish_must(wish_own(one, FAM_V4, AT_LOOP, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_ANY, PORT, "bound");
+		wish->says[0] = "IPV6_V6ONLY";
+		two = only_v6(wish_sock(FAM_V6, proto));
+		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind of IPv6 alone");
+		/* Two holders, one of which is no matter to this one. */
+		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_LOOP, PORT, "bound");
+		close(one);
+		close(two);
+		two = wish_sock(FAM_V6, proto);
+		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind");
+		wish = wish_conflict(w, wish_sock(FAM_V4, proto), FAM_V4, proto, AT_LOOP, PORT, "bound");
+		wish->says[0] = "IPV6_V6ONLY";
+		close(two);
+	}
+}
+
+/* A connection over loopback; *server and the accepted end stay open. */
+static int outgoing(enum fam f, int fd, int server, int *accepted)
+{
+	wish_must(wish_join(fd, f, wish_port(server)), "connect");
+	*accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+	if (*accepted < 0)
+		work_die("accept");
+	return fd;
+}
+
+static void reserve(const char *port)
+{
+	wish_must(sysctl_set("net/ipv4/ip_local_reserved_ports", port), "sysctl");
+}
+
+static void outgoing_connections(struct work *w)
+{
+	char port[16];
+
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), accepted, accepted2, s, two;
+		struct wish *wish;
+
+		reserve("80,8000-8010");
+		s = outgoing(f, wish_sock(f, IPPROTO_TCP), server, &accepted);
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, wish_port(s), "connected");
+		wish->holder_remote = PORT;
+		wish->says[0] = "SO_REUSEADDR on this socket alone does not help: the outgoing connection";
+		wish->says[1] = "sysctl -w net.ipv4.ip_local_reserved_ports=80,8000-8010,";
+		wish_conflict(w, wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, IPPROTO_TCP, AT_ANY, wish_port(s), "connected");
+		two = outgoing(f, wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), server, &accepted2);
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, wish_port(two), "connected");
+		wish->says[0] = "SO_REUSEADDR on this socket, set before bind(), helps: the outgoing connection";
+		close(wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, AT_LOOP, wish_port(two)));
+		close(s);
+		close(two);
+		close(accepted);
+		close(accepted2);
+		/* Reserved, the kernel does not choose it. */
+		wish_must(sysctl_set("net/ipv4/ip_local_port_range", "47000 47001"), "sysctl");
+		reserve("47000");
+		s = outgoing(f, wish_sock(f, IPPROTO_TCP), server, &accepted);
+		snprintf(port, sizeof(port), "%u", wish_port(s));
+		if (strcmp(port, "47001") != 0)
+			work_die("port %s, which is reserved", port);
+		close(s);
+		close(accepted);
+		wish_must(sysctl_set("net/ipv4/ip_local_port_range", "32768 60999"), "sysctl");
+		close(server);
+	}
+}
+
+static void four_tuple(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), accepted;
+		int s = wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), two = wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR);
+		struct wish *wish;
+
+		wish_must(wish_own(s, f, AT_LOOP, PORT + 1), "bind");
+		wish_must(wish_own(two, f, AT_LOOP, PORT + 1), "bind");
+		outgoing(f, s, server, &accepted);
+		wish = wish_denied(w, "connect", wish_join(two, f, PORT), EADDRNOTAVAIL, "conflict", f, IPPROTO_TCP);
+		wish->port = PORT + 1;
+		wish->remote_port = wish->holder_remote = PORT;
+		wish->holder = getpid();
+		wish->state = "connected";
+		wish->says[0] = "without bind()";
+		close(two);
+		two = wish_sock(f, IPPROTO_TCP);
+		wish_must(wish_join(two, f, PORT), "connect without bind()");
+		close(two);
+		close(accepted);
+		close(s);
+		close(server);
+	}
+}
+
+struct left {
+	enum fam fam;
+	bool reuse;
+	uint16_t port;
+	int64_t until;
+};
+
+/* Ends at once; its TIME_WAIT does not. */
+static void leave_time_wait(struct work *w, void *arg)
+{
+	struct left *left = arg;
+	enum fam f = left->fam;
+	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, 0), accepted, s = wish_sock(f, IPPROTO_TCP);
+
+	(void)w;
+	prctl(PR_SET_NAME, "long-gone");
+	if (left->reuse)
+		wish_with(s, SO_REUSEADDR);
+	outgoing(f, s, server, &accepted);
+	left->port = wish_port(s);
+	close(s);
+	close(accepted);
+	left->until = now_ns() + 60 * SECOND;
+	close(server);
+}
+
+static void time_waits(struct work *w)
+{
+	struct left *left = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	for (int i = 0; i < 4; i++) {
+		enum fam f = fams[i & 1];
+		struct wish *wish;
+		pid_t pid;
+
+		*left = (struct left){ .fam = f, .reuse = i >= 2 };
+		pid = work_spawn(w, leave_time_wait, left);
+		work_reap(w, pid);
+		usleep(1200000);
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, left->port, "time_wait");
+		wish->holder = pid;
+		wish->until = left->until;
+		wish->says[0] = left->reuse ? "SO_REUSEADDR on this socket, set before bind(), helps" :
+					      "SO_REUSEADDR on this socket alone does not help";
+		wish->says[1] = "ends by itself in";
+		if (left->reuse)
+			close(wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, AT_LOOP, left->port));
+		else
+			wish_conflict(w, wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, IPPROTO_TCP, AT_LOOP, left->port,
+				 "time_wait")->holder = pid;
+	}
+}
+
+/* What a listener accepted outlives it, and keeps its port. */
+static void left_by_a_listener(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int server = wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, AT_LOOP, PORT), accepted;
+		int s = outgoing(f, wish_sock(f, IPPROTO_TCP), server, &accepted);
+		struct wish *wish;
+
+		close(server);
+		wish = wish_conflict(w, wish_sock(f, IPPROTO_TCP), f, IPPROTO_TCP, AT_LOOP, PORT, "connected");
+		wish->accepted = true;
+		wish->holder_remote = wish_port(s);
+		close(wish_listener(wish_with(wish_sock(f, IPPROTO_TCP), SO_REUSEADDR), f, AT_LOOP, PORT));
+		close(s);
+		close(accepted);
+	}
+}
+
+/* ---- the range used up ---- */
+
+static void exhausted_tcp(struct work *w, enum fam f)
+{
+	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), accepted[2], s[3];
+	struct wish *wish;
+
+	for (int i = 0; i < 2; i++)
+		s[i] = outgoing(f, wish_sock(f, IPPROTO_TCP), server, &accepted[i]);
+	s[2] = wish_sock(f, IPPROTO_TCP);
+	wish = wish_denied(w, "connect", wish_join(s[2], f, PORT), EADDRNOTAVAIL, "exhausted", f, IPPROTO_TCP);
+	wish->remote_port = wish->holder_remote = PORT;
+	wish->holder = getpid();
+	wish->says[0] = "sysctl -w net.ipv4.ip_local_port_range=\"16384 65535\"";
+	wish = wish_denied(w, "bind", wish_own(s[2], f, AT_LOOP, 0), EADDRINUSE, "exhausted", f, IPPROTO_TCP);
+	wish->holder = getpid();
+	wish->says[0] = "IP_BIND_ADDRESS_NO_PORT";
+	wish = wish_denied(w, "listen", listen(s[2], 1) < 0 ? -errno : 0, EADDRINUSE, "exhausted", f, IPPROTO_TCP);
+	wish->holder = getpid();
+	wish_must(sysctl_set("net/ipv4/ip_local_port_range", "16384 65535"), "sysctl");
+	wish_must(wish_join(s[2], f, PORT), "connect in a wider range");
+	wish_must(sysctl_set("net/ipv4/ip_local_port_range", "47000 47001"), "sysctl");
+	for (int i = 0; i < 3; i++)
+		close(s[i]);
+	close(accepted[0]);
+	close(accepted[1]);
+	close(server);
+}
+
+static void exhausted_udp(struct work *w, enum fam f)
+{
+	int s[3];
+
+	for (int i = 0; i < 2; i++) {
+		s[i] = wish_sock(f, IPPROTO_UDP);
+		wish_must(wish_own(s[i], f, AT_ANY, 0), "bind");
+	}
+	s[2] = wish_sock(f, IPPROTO_UDP);
+	wish_denied(w, "bind", wish_own(s[2], f, AT_ANY, 0), EADDRINUSE, "exhausted", f, IPPROTO_UDP)->holder = getpid();
+	wish_denied(w, "connect", wish_join(s[2], f, PORT), EAGAIN, "exhausted", f, IPPROTO_UDP)->remote_port = PORT;
+	wish_denied(w, "send", wish_tell(s[2], f, PORT), EAGAIN, "exhausted", f, IPPROTO_UDP)->remote_port = PORT;
+	for (int i = 0; i < 3; i++)
+		close(s[i]);
+}
+
+static void exhausted(struct work *w)
+{
+	work_sysctl(w, "net/ipv4/ip_local_port_range", "47000 47001");
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		exhausted_tcp(w, fams[i]);
+		exhausted_udp(w, fams[i]);
+	}
+}
+
+/* ---- other reasons, and none ---- */
+
+static int bind_text(int fd, const char *v4, const char *v6, enum fam f, uint16_t port)
+{
+	struct sockaddr_storage at;
+	socklen_t len = addr_make(&at, f, AT_LOOP, port);
+
+	if (f == FAM_V4)
+		inet_pton(AF_INET, v4, &((struct sockaddr_in *)&at)->sin_addr);
+	else
+		inet_pton(AF_INET6, v6, &((struct sockaddr_in6 *)&at)->sin6_addr);
+	return bind(fd, (struct sockaddr *)&at, len) < 0 ? -errno : 0;
+}
+
+static void as_nobody(struct work *w, void *arg)
+{
+	enum fam f = *(enum fam *)arg;
+	struct wish *wish;
+
+	if (setresuid(65534, 65534, 65534) < 0)
+		work_die("setresuid");
+	wish = wish_denied(w, "bind", wish_own(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, 80), EACCES, "permission", f, IPPROTO_TCP);
+	wish->port = 80;
+	wish->says[0] = "sysctl -w net.ipv4.ip_unprivileged_port_start=80";
+	wish = wish_denied(w, "bind", wish_own(wish_sock(f, IPPROTO_UDP), f, AT_LOOP, 1023), EACCES, "permission", f, IPPROTO_UDP);
+	wish->port = 1023;
+}
+
+static void helped_nobody(struct work *w, void *arg)
+{
+	enum fam f = *(enum fam *)arg;
+
+	(void)w;
+	if (setresuid(65534, 65534, 65534) < 0)
+		work_die("setresuid");
+	wish_must(wish_own(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, 80), "bind as nobody");
+}
+
+static void other_reasons(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int s = wish_sock(f, IPPROTO_TCP), one = 1;
+		struct wish *wish = wish_denied(w, "bind", bind_text(s, "192.0.2.1", "2001:db8::1", f, 0), EADDRNOTAVAIL,
+					   "not_local", f, IPPROTO_TCP);
+
+		strcpy(wish->addr, f == FAM_V4 ? "192.0.2.1" : "2001:db8::1");
+		wish->says[0] = f == FAM_V4 ? "IP_FREEBIND" : "IPV6_FREEBIND";
+		if (setsockopt(s, f == FAM_V4 ? SOL_IP : SOL_IPV6, f == FAM_V4 ? IP_FREEBIND : IPV6_FREEBIND, &one,
+			       sizeof(one)) < 0)
+			work_die("FREEBIND");
+		wish_must(bind_text(s, "192.0.2.1", "2001:db8::1", f, 0), "bind with FREEBIND");
+		wish = wish_denied(w, "bind", wish_own(s, f, AT_LOOP, PORT), EINVAL, "other", f, IPPROTO_TCP);
+		wish->port = PORT;
+		close(s);
+		work_reap(w, work_spawn(w, as_nobody, &f));
+		wish_must(sysctl_set("net/ipv4/ip_unprivileged_port_start", "80"), "sysctl");
+		work_reap(w, work_spawn(w, helped_nobody, &f));
+		wish_must(sysctl_set("net/ipv4/ip_unprivileged_port_start", "1024"), "sysctl");
+	}
+}
+
+static void no_denials(struct work *w)
+{
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP);
+		struct linger now = { 1, 0 };
+		struct pollfd p = { .fd = s, .events = POLLOUT };
+		int accepted, udp = wish_sock(f, IPPROTO_UDP);
+		char byte;
+
+		(void)w;
+		fcntl(s, F_SETFL, O_NONBLOCK);
+		if (wish_join(s, f, PORT) != -EINPROGRESS || poll(&p, 1, 1000) != 1 || wish_join(s, f, PORT) == -EADDRNOTAVAIL)
+			work_die("non-blocking connect");
+		accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+		if (recv(s, &byte, 1, 0) >= 0 || errno != EAGAIN)
+			work_die("recv");
+		setsockopt(accepted, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(accepted);
+		close(s);
+		close(server);
+		s = wish_sock(f, IPPROTO_TCP);
+		if (wish_join(s, f, PORT) != -ECONNREFUSED)
+			work_die("not refused");
+		close(s);
+		/* Would block: EAGAIN of a socket that has its port. */
+		wish_must(wish_join(udp, f, PORT), "connect");
+		fcntl(udp, F_SETFL, O_NONBLOCK);
+		if (recv(udp, &byte, 1, 0) != -1)
+			work_die("received");
+		close(udp);
+	}
+}
+
+#define STORM 3000
+
+/* A program that tries again and again: each is told, and the tracer keeps up. */
+static void storm(struct work *w)
+{
+	int one = wish_listener(wish_sock(FAM_V4, IPPROTO_TCP), FAM_V4, AT_LOOP, PORT), s = wish_sock(FAM_V4, IPPROTO_TCP);
+
+	((struct wishes *)w->arg)->hasty = true;
+	for (int i = 0; i < STORM; i++) {
+		struct wish *wish = wish_denied(w, "bind", wish_own(s, FAM_V4, AT_LOOP, PORT), EADDRINUSE, "conflict", FAM_V4,
+					   IPPROTO_TCP);
+
+		wish->port = PORT;
+		wish->holder = getpid();
+	}
+	usleep(300000);
+	close(s);
+	close(one);
+}
+
+static void conflicts_with_listeners(void **state)
+{
+	(void)state;
+	wish_check(listeners, NULL, false);
+}
+
+static void conflicts_with_bound_sockets(void **state)
+{
+	(void)state;
+	wish_check(bound_only, NULL, false);
+}
+
+static void conflicts_of_datagrams(void **state)
+{
+	(void)state;
+	wish_check(datagrams, NULL, false);
+}
+
+static void conflicts_of_dual_stacks(void **state)
+{
+	(void)state;
+	wish_check(dual_stack, NULL, false);
+}
+
+static void conflicts_with_connections(void **state)
+{
+	(void)state;
+	wish_check(outgoing_connections, NULL, false);
+}
+
+static void conflicts_of_connections(void **state)
+{
+	(void)state;
+	wish_check(four_tuple, NULL, false);
+}
+
+static void conflicts_with_time_waits(void **state)
+{
+	(void)state;
+	wish_check(time_waits, NULL, false);
+}
+
+static void conflicts_with_accepted(void **state)
+{
+	(void)state;
+	wish_check(left_by_a_listener, NULL, false);
+}
+
+static void range_used_up(void **state)
+{
+	(void)state;
+	wish_check(exhausted, NULL, false);
+}
+
+static void not_local_and_not_permitted(void **state)
+{
+	(void)state;
+	wish_check(other_reasons, NULL, false);
+}
+
+static void failures_that_are_none(void **state)
+{
+	(void)state;
+	wish_check(no_denials, NULL, false);
+}
+
+static void tried_again_and_again(void **state)
+{
+	(void)state;
+	wish_check(storm, NULL, false);
+}
+
+static void left_out(void **state)
+{
+	(void)state;
+	wish_check(listeners, ARGS("--no-denied"), true);
+}
+
+/* A filter keeps the holder from the tracer, and not from the answer. */
+static void behind_a_filter(void **state)
+{
+	(void)state;
+	wish_check(listeners, ARGS("--port", "7401", "--denied"), false);
+	wish_check(listeners, ARGS("--port", "7402"), true);
+}
+
+static const struct plain list[] = {
+	{ "denied/conflicts_with_listeners", conflicts_with_listeners },
+	{ "denied/conflicts_with_bound_sockets", conflicts_with_bound_sockets },
+	{ "denied/conflicts_of_datagrams", conflicts_of_datagrams },
+	{ "denied/conflicts_of_dual_stacks", conflicts_of_dual_stacks },
+	{ "denied/conflicts_with_connections", conflicts_with_connections },
+	{ "denied/conflicts_of_connections", conflicts_of_connections },
+	{ "denied/conflicts_with_time_waits", conflicts_with_time_waits },
+	{ "denied/conflicts_with_accepted", conflicts_with_accepted },
+	{ "denied/range_used_up", range_used_up },
+	{ "denied/not_local_and_not_permitted", not_local_and_not_permitted },
+	{ "denied/failures_that_are_none", failures_that_are_none },
+	{ "denied/tried_again_and_again", tried_again_and_again },
+	{ "denied/left_out", left_out },
+	{ "denied/behind_a_filter", behind_a_filter },
+};
+
+const struct plain_list denied_tests = { list, COUNT_OF(list) };

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Who holds what a call was denied. */
+#include "user/denial.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "user/clock.h"
+#include "user/diag.h"
+#include "user/map.h"
+#include "user/mem.h"
+#include "user/netns.h"
+#include "user/procfd.h"
+
+#define SHARE_NS 100000000ULL		/* an explanation is shared for so long, */
+#define RANGE_NS 200000000ULL		/* and the range of a namespace is believed */
+#define TW_NS 60000000000ULL		/* TCP_TIMEWAIT_LEN */
+#define BUDGET_NS 200000000ULL		/* of dumps and walks at once; it fills up again, */
+#define BUDGET_SHARE 20			/* by one part in so many of the time that passes */
+#define CANDIDATES PW_LOOKS
+#define STATE_SYN_RECV 3
+
+struct denials {
+	struct denials_options options;
+	struct range range;
+	uint32_t range_netns;
+	uint64_t range_at;
+	struct event last;		/* the call that `shared` explains */
+	uint64_t last_at, last_changes;
+	struct explanation *shared;
+	uint64_t budget, budget_at;
+};
+
+/* Being gathered for one call. */
+struct gather {
+	struct denials *denials;
+	const struct event *denied;
+	struct rival rivals[CANDIDATES];
+	struct pw_look looks[CANDIDATES];
+	size_t count;
+	size_t total;			/* those that found no room counted too */
+};
+
+static bool same_addr(const struct event_addr *a, const struct event_addr *b)
+{
+	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+/* ---- the budget ---- */
+
+static bool may_spend(struct denials *d, uint64_t now)
+{
+	d->budget += (now - d->budget_at) / BUDGET_SHARE;
+	d->budget_at = now;
+	if (d->budget > BUDGET_NS)
+		d->budget = BUDGET_NS;
+	return d->budget > 0;
+}
+
+static void spend(struct denials *d, uint64_t since)
+{
+	uint64_t spent = now_boottime() - since;
+
+	d->budget = d->budget > spent ? d->budget - spent : 0;
+}
+
+/* ---- lifetimes as rivals ---- */
+
+static enum rival_state state_of(const struct lifetime *l)
+{
+	if (l->holds == HOLD_TW)
+		return RIVAL_TIME_WAIT;
+	if (l->closed_at)
+		return RIVAL_CLOSED;
+	if (l->listening)
+		return RIVAL_LISTEN;
+	return l->remote.family ? RIVAL_CONNECTED : RIVAL_BOUND;
+}
+
+static uint64_t left_of(const struct lifetime *l, uint64_t now)
+{
+	if (l->holds != HOLD_TW || !l->tw_at)
+		return UNKNOWN_NS;
+	return l->tw_at + TW_NS > now ? l->tw_at + TW_NS - now : 0;
+}
+
+static void rival_of(const struct lifetime *l, uint64_t now, struct rival *out)
+{
+	*out = (struct rival){
+		.owner = l->owner, .cookie = l->cookie, .left_ns = left_of(l, now), .port = l->port,
+		.remote_port = l->remote_port, .state = state_of(l), .kernel = l->flags & PW_F_KERNEL,
+		.ephemeral = l->flags & PW_F_EPHEMERAL && !(l->flags & PW_F_EPHEMERAL_UNKNOWN),
+		.addr = l->addr, .remote = l->remote,
+	};
+}
+
+static void ask_traits(const struct lifetime *l, struct pw_look *look)
+{
+	bool tw = l->holds == HOLD_TW;
+
+	*look = (struct pw_look){
+		.sk = tw ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto, .tw = tw,
+	};
+}
+
+static void take_traits(const struct pw_look *look, struct rival *out)
+{
+	out->traits_known = look->held;
+	out->uid_known = look->held && !look->tw;
+	out->traits = look->traits;
+	out->bound_dev = look->bound_dev;
+	out->uid = look->uid;
+}
+
+/* The lifetimes of the port; not the socket itself, which has it when listen() is denied. */
+static void gather_port(struct gather *g)
+{
+	const struct event *e = g->denied;
+	struct lifetime *l = tracker_port(g->denials->options.tracker, e->netns, e->proto, e->port);
+
+	for (; l && g->count < CANDIDATES; l = l->port_next) {
+		if (e->cookie && l->cookie == e->cookie)
+			continue;
+		rival_of(l, e->time, &g->rivals[g->count]);
+		ask_traits(l, &g->looks[g->count]);
+		g->count++;
+	}
+	if (g->count && !probe_look(g->denials->options.probe, g->looks, g->count))
+		for (size_t i = 0; i < g->count; i++)
+			take_traits(&g->looks[i], &g->rivals[i]);
+}
+
+/* Keeps those that stand in the way. */
+static void keep_blocking(struct gather *g)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		if (!explain_blocks(g->denied, &g->rivals[i]))
+			continue;
+		g->rivals[kept++] = g->rivals[i];
+	}
+	g->count = g->total = kept;
+}
+
+/* ---- sockets that the tracker does not know ---- */
+
+static enum rival_state state_of_row(const struct diag_row *row)
+{
+	if (row->time_wait)
+		return RIVAL_TIME_WAIT;
+	if (row->state == STATE_LISTEN)
+		return RIVAL_LISTEN;
+	return row->remote.family ? RIVAL_CONNECTED : RIVAL_BOUND;
+}
+
+static struct rival *find_rival(struct gather *g, uint64_t cookie)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->rivals[i].cookie == cookie)
+			return &g->rivals[i];
+	return NULL;
+}
+
+static void on_row(void *arg, const struct diag_row *row)
+{
+	struct gather *g = arg;
+	struct rival *known = find_rival(g, row->cookie);
+	enum rival_state state = state_of_row(row);
+
+	if (known && row->time_wait && known->left_ns == UNKNOWN_NS)
+		known->left_ns = row->expires_ms * 1000000ULL;
+	if (known || row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV || g->count == CANDIDATES)
+		return;
+	g->rivals[g->count++] = (struct rival){
+		.cookie = row->cookie, .inode = row->inode,
+		.left_ns = row->time_wait ? row->expires_ms * 1000000ULL : UNKNOWN_NS,
+		.port = row->port, .remote_port = row->remote_port, .state = state,
+		/* Of sockets that allocated, an unfiltered tracker knows each. */
+		.accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP && !g->denials->options.filtered,
+		.uid_known = row->inode, .uid = row->uid, .addr = row->addr, .remote = row->remote,
+	};
+}
+
+static int dump_port(void *arg, uint32_t netns)
+{
+	struct gather *g = arg;
+	struct diag_query query = {
+		.proto = g->denied->proto, .states = DIAG_ANY, .first = g->denied->port, .last = g->denied->port,
+	};
+
+	(void)netns;
+	query.family = AF_INET;
+	if (!diag_dump(&query, on_row, g)) {
+		query.family = AF_INET6;
+		diag_dump(&query, on_row, g);
+	}
+	return 1;
+}
+
+static bool lacks_time(const struct gather *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->rivals[i].state == RIVAL_TIME_WAIT && g->rivals[i].left_ns == UNKNOWN_NS)
+			return true;
+	return false;
+}
+
+static void gather_conflict(struct gather *g)
+{
+	struct denials *d = g->denials;
+	uint64_t now = now_boottime();
+
+	gather_port(g);
+	keep_blocking(g);
+	if ((g->count && !lacks_time(g)) || !may_spend(d, now))
+		return;
+	netns_visit(g->denied->netns, g->denied->process.pid, dump_port, g);
+	keep_blocking(g);
+	spend(d, now);
+}
+
+/* ---- the range used up ---- */
+
+struct count {
+	struct map processes, remotes;	/* to the number of sockets */
+	uint64_t held[NUM_PORTS / 64];
+	const struct event *denied;
+	const struct range *range;
+	struct usage *usage;
+};
+
+/* 0 without memory. */
+static unsigned int count_up(struct map *map, uint64_t key)
+{
+	unsigned int *count = map_get(map, key);
+
+	if (count)
+		return ++*count;
+	count = pw_calloc(1, sizeof(*count));
+	if (!count || map_put(map, key, count)) {
+		pw_free(count);
+		return 0;
+	}
+	return ++*count;
+}
+
+static void forget_counts(struct map *map)
+{
+	void *count;
+
+	for (size_t pos = 0; map_next(map, &pos, NULL, &count);)
+		pw_free(count);
+	map_done(map);
+}
+
+static void count_port(struct count *c, uint16_t port)
+{
+	uint64_t *word = &c->held[port / 64], bit = 1ULL << (port % 64);
+
+	c->usage->held += !(*word & bit);
+	c->usage->sockets++;
+	*word |= bit;
+}
+
+/* FNV-1a. */
+static uint64_t remote_key(const struct lifetime *l)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL ^ l->remote_port;
+
+	for (size_t i = 0; i < sizeof(l->remote.bytes); i++)
+		hash = (hash ^ l->remote.bytes[i]) * 0x100000001b3ULL;
+	return hash;
+}
+
+/*
+ * A connect() shares a port with connections to other ends, unless that port
+ * was taken by bind() (__inet_hash_connect(): tb->fastreuse >= 0).
+ */
+static bool is_in_the_way(const struct event *denied, bool by_bind, const struct event_addr *remote,
+			  uint16_t remote_port)
+{
+	if (denied->how != PW_HOW_CONNECT || denied->proto != IPPROTO_TCP || by_bind || !remote->family)
+		return true;
+	return remote_port == denied->remote_port && same_addr(remote, &denied->remote);
+}
+
+static bool uses_range(const struct gather *g, const struct range *range, const struct lifetime *l)
+{
+	return l->netns == g->denied->netns && l->proto == g->denied->proto && range_has(range, l->port) &&
+	       is_in_the_way(g->denied, l->how == PW_HOW_BIND || l->how == PW_HOW_LISTEN, &l->remote, l->remote_port);
+}
+
+static void count_lifetime(struct count *c, const struct lifetime *l)
+{
+	struct usage *u = c->usage;
+	unsigned int sockets;
+
+	count_port(c, l->port);
+	u->time_waits += l->holds == HOLD_TW;
+	u->bound_first += l->remote.family && l->how == PW_HOW_BIND;
+	sockets = l->owner ? count_up(&c->processes, (uint64_t)(uintptr_t)l->owner) : 0;
+	if (sockets > u->top_sockets) {
+		u->top_sockets = sockets;
+		u->top = l->owner;
+	}
+	sockets = l->remote.family ? count_up(&c->remotes, remote_key(l)) : 0;
+	if (sockets > u->top_remote_sockets) {
+		u->top_remote_sockets = sockets;
+		u->top_remote = l->remote;
+		u->top_remote_port = l->remote_port;
+	}
+}
+
+static void on_count_row(void *arg, const struct diag_row *row)
+{
+	struct count *c = arg;
+
+	if (row->state == STATE_SYN_RECV || !range_has(c->range, row->port) ||
+	    !is_in_the_way(c->denied, false, &row->remote, row->remote_port))
+		return;
+	count_port(c, row->port);
+	c->usage->time_waits += row->time_wait;
+}
+
+static int dump_range(void *arg, uint32_t netns)
+{
+	struct count *c = arg;
+	struct diag_query query = {
+		.proto = c->denied->proto, .states = DIAG_ANY, .first = c->range->low, .last = c->range->high,
+	};
+
+	(void)netns;
+	query.family = AF_INET;
+	if (!diag_dump(&query, on_count_row, c)) {
+		query.family = AF_INET6;
+		diag_dump(&query, on_count_row, c);
+	}
+	return 1;
+}
+
+/* Of a filtered tracker the sum is not the kernel's: then that is asked, and who they are is told of those it knows. */
+static void count_by_dump(struct gather *g, struct count *c)
+{
+	struct usage *u = c->usage;
+
+	memset(c->held, 0, sizeof(c->held));
+	u->held = u->sockets = u->time_waits = 0;
+	netns_visit(g->denied->netns, g->denied->process.pid, dump_range, c);
+}
+
+static void gather_usage(struct gather *g, const struct range *range, struct usage *out)
+{
+	struct denials *d = g->denials;
+	struct count c = { .denied = g->denied, .range = range, .usage = out };
+	uint64_t now = now_boottime();
+
+	*out = (struct usage){ .low = range->low, .high = range->high };
+	if (!range->known || !may_spend(d, now))
+		return;
+	out->known = true;
+	out->size = range_size(range);
+	out->reserved = range_reserved_count(range);
+	for (struct lifetime *l = tracker_first(d->options.tracker); l; l = l->all_next) {
+		if (!uses_range(g, range, l))
+			continue;
+		count_lifetime(&c, l);
+		g->total++;
+		if (g->count < RIVALS_MAX)
+			rival_of(l, g->denied->time, &g->rivals[g->count++]);
+	}
+	if (d->options.filtered)
+		count_by_dump(g, &c);
+	forget_counts(&c.processes);
+	forget_counts(&c.remotes);
+	spend(d, now);
+}
+
+/* ---- the explanation ---- */
+
+static int read_range(void *arg, uint32_t netns)
+{
+	(void)netns;
+	range_read(arg);
+	return 1;
+}
+
+/* Of a range used up, as it is now. */
+static const struct range *range_of(struct denials *d, const struct event *denied)
+{
+	uint64_t now = now_boottime();
+
+	if (d->range_netns == denied->netns && now - d->range_at < RANGE_NS &&
+	    explain_cause(denied, &d->range) != DENIAL_EXHAUSTED)
+		return &d->range;
+	d->range = (struct range){ 0 };
+	d->range_netns = denied->netns;
+	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	d->range_at = now;
+	return &d->range;
+}
+
+static int compare_rivals(const void *left, const void *right)
+{
+	const struct rival *a = left, *b = right;
+
+	if (a->state != b->state)
+		return a->state < b->state ? -1 : 1;
+	return a->cookie < b->cookie ? -1 : a->cookie > b->cookie;
+}
+
+static int take_rivals(struct explanation *e, struct gather *g)
+{
+	size_t count = g->count < RIVALS_MAX ? g->count : RIVALS_MAX;
+
+	if (g->count)
+		qsort(g->rivals, g->count, sizeof(g->rivals[0]), compare_rivals);
+	e->rivals = pw_calloc(count + 1, sizeof(*e->rivals));
+	if (!e->rivals)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		e->rivals[i] = g->rivals[i];
+		identity_ref(e->rivals[i].owner);
+	}
+	e->rival_count = count;
+	e->rival_total = g->total;
+	return 0;
+}
+
+/* The processes of sockets from a dump. */
+static void find_owners(struct denials *d, struct explanation *e)
+{
+	uint32_t inodes[RIVALS_MAX] = { 0 }, any = 0;
+	struct event_process found[RIVALS_MAX];
+	uint64_t now = now_boottime();
+
+	for (size_t i = 0; i < e->rival_count; i++)
+		any |= inodes[i] = e->rivals[i].owner ? 0 : e->rivals[i].inode;
+	if (!any || !may_spend(d, now))
+		return;
+	procfd_find(inodes, e->rival_count, found);
+	for (size_t i = 0; i < e->rival_count; i++)
+		if (inodes[i])
+			e->rivals[i].owner = identity_owner(d->options.identity, &(struct event){ .process = found[i] });
+	spend(d, now);
+}
+
+static int take_advice(struct explanation *e, const struct event *denied, const struct range *range)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(RANGE_LIST_MAX + 8192);
+
+	explain_advise(denied, e, range, &text);
+	e->advice = pw_strdup(buf_text(&text));
+	return e->advice ? 0 : -ENOMEM;
+}
+
+static void on_put(void *arg, struct process *process)
+{
+	identity_put(arg, process);
+}
+
+/* No source address is EADDRNOTAVAIL of an IPv6 connect() too: where nobody holds a port, the range is not the cause. */
+static void doubt_exhaustion(struct explanation *e, const struct event *denied)
+{
+	if (e->cause == DENIAL_EXHAUSTED && denied->how == PW_HOW_CONNECT && denied->proto == IPPROTO_TCP &&
+	    denied->remote.family == AF_INET6 && e->usage.known && !e->usage.held &&
+	    e->usage.size > e->usage.reserved)
+		e->cause = DENIAL_OTHER;
+}
+
+static struct explanation *explain_anew(struct denials *d, const struct event *denied)
+{
+	_cleanup_free_ struct gather *g = calloc(1, sizeof(*g));
+	struct explanation *e = pw_calloc(1, sizeof(*e));
+	const struct range *range = range_of(d, denied);
+
+	if (!g || !e) {
+		pw_free(e);
+		return NULL;
+	}
+	*g = (struct gather){ .denials = d, .denied = denied };
+	*e = (struct explanation){ .refs = 1, .cause = explain_cause(denied, range), .put = on_put,
+				   .arg = d->options.identity };
+	if (e->cause == DENIAL_CONFLICT)
+		gather_conflict(g);
+	else if (e->cause == DENIAL_EXHAUSTED)
+		gather_usage(g, range, &e->usage);
+	doubt_exhaustion(e, denied);
+	identity_ref(e->usage.top);
+	if (take_rivals(e, g) || take_advice(e, denied, range)) {
+		explanation_put(e);
+		return NULL;
+	}
+	find_owners(d, e);
+	return e;
+}
+
+static bool same_call(const struct event *a, const struct event *b)
+{
+	return a->netns == b->netns && a->proto == b->proto && a->how == b->how && a->error == b->error &&
+	       a->port == b->port && a->remote_port == b->remote_port && same_addr(&a->addr, &b->addr) &&
+	       same_addr(&a->remote, &b->remote) && a->traits == b->traits && a->sock_uid == b->sock_uid &&
+	       a->bound_dev == b->bound_dev && (a->how != PW_HOW_LISTEN || a->cookie == b->cookie);
+}
+
+/* Of a range used up the sum is dear, and moves slowly: it is shared also while ports come and go. */
+static bool may_share(const struct denials *d, const struct event *denied, uint64_t changes, uint64_t now)
+{
+	return d->shared && now - d->last_at < SHARE_NS && same_call(&d->last, denied) &&
+	       (changes == d->last_changes || d->shared->cause == DENIAL_EXHAUSTED);
+}
+
+struct explanation *denials_explain(struct denials *d, const struct event *denied, uint64_t changes)
+{
+	uint64_t now = now_boottime();
+
+	if (!may_share(d, denied, changes, now)) {
+		explanation_put(d->shared);
+		d->shared = explain_anew(d, denied);
+		d->last = *denied;
+		d->last_at = now;
+		d->last_changes = changes;
+	}
+	return explanation_ref(d->shared);
+}
+
+struct denials *denials_new(const struct denials_options *options)
+{
+	struct denials *d = pw_calloc(1, sizeof(*d));
+
+	if (d) {
+		d->options = *options;
+		d->budget = BUDGET_NS;
+		d->budget_at = now_boottime();
+	}
+	return d;
+}
+
+void denials_free(struct denials **denials)
+{
+	if (!*denials)
+		return;
+	explanation_put((*denials)->shared);
+	pw_free(*denials);
+	*denials = NULL;
+}

@@ -80,12 +80,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CALL_SLOTS);
 	__type(key, __u32);
-	__type(value, __u64);		/* thread that is inside bind() or connect(); by thread */
+	__type(value, __u64);		/* sock that it is binding or connecting; by thread */
 } calls SEC(".maps");
 
-#define TWINS 12
+#define TWINS 13
 struct twins {
-	__u8 ran[TWINS];
+	__u64 ran[TWINS];		/* object that the first copy ran for, and the thread */
 };
 
 #define TWIN_SLOTS 4096
@@ -93,7 +93,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, TWIN_SLOTS);
 	__type(key, __u32);
-	__type(value, struct twins);	/* which first copies of programs have run just now; by thread */
+	__type(value, struct twins);	/* which first copies of programs have run just now; by object */
 } twin_marks SEC(".maps");
 
 struct pw_look looks[PW_LOOKS] = {};

@@ -106,7 +106,8 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 	}
 	if (before)
 		record_free(sk, before, 0, BPF_CORE_READ(sk, __sk_common.skc_state), PW_F_LATE);
-	if (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task()))
+	if (!in_canary(sk) &&
+	    (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task())))
 		return 1;
 	look.cookie = bpf_get_socket_cookie(ctx);
 	arm(&look);

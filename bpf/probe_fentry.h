@@ -18,10 +18,12 @@
  * (__bpf_prog_enter_recur()). So whatever tells something stands here twice:
  * NAME, and NAME_again, which is attached before it and therefore runs after it
  * (bpf_trampoline_link_prog() puts the newest first). The first to run leaves a
- * mark by thread for the second, which then has nothing to do.
+ * mark for the second, which then has nothing to do: by the object that the
+ * function is about, and by thread, because a softirq may come in between.
  */
 enum twin {
 	TWIN_ENTER,
+	TWIN_ENTER_CONNECT,
 	TWIN_BOUND,
 	TWIN_CONNECTED,
 	TWIN_PORT,
@@ -35,29 +37,34 @@ enum twin {
 	TWIN_ABORT,
 };
 
-static __always_inline __u8 *twin_mark(enum twin twin)
+static __always_inline __u64 *twin_mark(enum twin twin, const void *object)
 {
-	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (TWIN_SLOTS - 1);
+	__u32 slot = slot_of((__u64)object, TWIN_SLOTS);
 	struct twins *twins = bpf_map_lookup_elem(&twin_marks, &slot);
 
 	return twins ? &twins->ran[twin] : NULL;
 }
 
-/* The first copy runs. */
-static __always_inline void runs_first(enum twin twin)
+static __always_inline __u64 twin_word(const void *object)
 {
-	__u8 *mark = twin_mark(twin);
+	return (__u64)object << 16 ^ (__u32)bpf_get_current_pid_tgid();
+}
+
+/* The first copy runs. */
+static __always_inline void runs_first(enum twin twin, const void *object)
+{
+	__u64 *mark = twin_mark(twin, object);
 
 	if (mark)
-		*mark = 1;
+		*mark = twin_word(object);
 }
 
 /* Has the first copy run? Else this one stands in for it, and a skipped run is no loss. */
-static __always_inline bool has_run(enum twin twin)
+static __always_inline bool has_run(enum twin twin, const void *object)
 {
-	__u8 *mark = twin_mark(twin);
+	__u64 *mark = twin_mark(twin, object);
 
-	if (mark && *mark) {
+	if (mark && *mark == twin_word(object)) {
 		*mark = 0;
 		return true;
 	}
@@ -65,22 +72,22 @@ static __always_inline bool has_run(enum twin twin)
 	return false;
 }
 
-/* Two programs of one place and one body: body(arguments) is called once. */
-#define TWICE(section, name, twin, body, ...)                                                     \
-	SEC(section) int BPF_PROG(name, __VA_ARGS__)                                              \
-	{                                                                                         \
-		runs_first(twin);                                                                 \
-		return body;                                                                      \
-	}                                                                                         \
-	SEC(section) int BPF_PROG(name##_again, __VA_ARGS__)                                      \
-	{                                                                                         \
-		return has_run(twin) ? 0 : body;                                                  \
+/* Two programs of one place and one body, which is run once. object: what the function is about. */
+#define TWICE(section, name, twin, object, body, ...)                           \
+	SEC(section) int BPF_PROG(name, __VA_ARGS__)                            \
+	{                                                                       \
+		runs_first(twin, object);                                       \
+		return body;                                                    \
+	}                                                                       \
+	SEC(section) int BPF_PROG(name##_again, __VA_ARGS__)                    \
+	{                                                                       \
+		return has_run(twin, object) ? 0 : body;                        \
 	}
 
 /* ---- bind, kernel_bind ---- */
 
-TWICE("?fentry/inet_bind", fentry_bind4, TWIN_ENTER, enter_call(), struct socket *socket)
-TWICE("?fentry/inet6_bind", fentry_bind6, TWIN_ENTER, enter_call(), struct socket *socket)
+TWICE("?fentry/inet_bind", fentry_bind4, TWIN_ENTER, socket, enter_call(socket->sk), struct socket *socket)
+TWICE("?fentry/inet6_bind", fentry_bind6, TWIN_ENTER, socket, enter_call(socket->sk), struct socket *socket)
 
 static __always_inline int on_bound(struct socket *socket, int error)
 {
@@ -91,13 +98,16 @@ static __always_inline int on_bound(struct socket *socket, int error)
 	if (error || !sk || sk->sk_type == SOCK_RAW)
 		return 0;
 	look_at(&look, sk, sk->sk_protocol, PW_HOW_BIND);
+	/* Of nobody's interest, and so that no later hook takes it for new. */
+	if (!in_canary(sk) && !wanted_owner(current_task()) && wanted_socket(sk, look.proto, look.port))
+		note_said(bpf_get_socket_cookie(sk), look.port);
 	observe(sk, &look);
 	return 0;
 }
 
-TWICE("?fexit/inet_bind", fexit_bind4, TWIN_BOUND, on_bound(socket, error),
+TWICE("?fexit/inet_bind", fexit_bind4, TWIN_BOUND, socket, on_bound(socket, error),
       struct socket *socket, void *addr, int length, int error)
-TWICE("?fexit/inet6_bind", fexit_bind6, TWIN_BOUND, on_bound(socket, error),
+TWICE("?fexit/inet6_bind", fexit_bind6, TWIN_BOUND, socket, on_bound(socket, error),
       struct socket *socket, void *addr, int length, int error)
 
 /* ---- TCP connect, and listen: get_port is called for both kinds of listen, with a port and without ---- */
@@ -109,13 +119,14 @@ static __always_inline int on_connected(struct sock *sk, int error)
 	if (error)
 		return 0;
 	look_at(&look, sk, IPPROTO_TCP, PW_HOW_CONNECT);
+	doubt(&look);
 	observe(sk, &look);
 	return 0;
 }
 
-TWICE("?fexit/inet_hash_connect", fexit_connect4, TWIN_CONNECTED, on_connected(sk, error),
+TWICE("?fexit/inet_hash_connect", fexit_connect4, TWIN_CONNECTED, sk, on_connected(sk, error),
       void *row, struct sock *sk, int error)
-TWICE("?fexit/inet6_hash_connect", fexit_connect6, TWIN_CONNECTED, on_connected(sk, error),
+TWICE("?fexit/inet6_hash_connect", fexit_connect6, TWIN_CONNECTED, sk, on_connected(sk, error),
       void *row, struct sock *sk, int error)
 
 /* mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. */
@@ -140,26 +151,42 @@ static __always_inline int on_port(struct sock *sk, __u16 port, int error)
 		return 0;
 	}
 	look_at(&look, sk, IPPROTO_TCP, PW_HOW_LISTEN);
+	doubt(&look);
 	observe(sk, &look);
 	return 0;
 }
 
-TWICE("?fexit/inet_csk_get_port", fexit_listen, TWIN_PORT, on_port(sk, port, error),
+TWICE("?fexit/inet_csk_get_port", fexit_listen, TWIN_PORT, sk, on_port(sk, port, error),
       struct sock *sk, unsigned short port, int error)
 
 /* ---- UDP connect and disconnect, seen when it is done: the address is the one that the route gave ---- */
 
-TWICE("?fentry/inet_dgram_connect", fentry_dgram_connect, TWIN_ENTER, enter_call(), struct socket *socket)
+static __always_inline int enter_datagram_connect(struct sock *sk)
+{
+	struct look look = { .sk = sk, .port = read_held(sk, IPPROTO_UDP) };
+
+	arm(&look);
+	return enter_call(sk);
+}
+
+TWICE("?fentry/inet_dgram_connect", fentry_dgram_connect, TWIN_ENTER_CONNECT, socket,
+      enter_datagram_connect(socket->sk), struct socket *socket)
 
 static __always_inline int on_datagram_connected(struct socket *socket)
 {
 	struct sock *sk = socket->sk;
-	struct look look = {};
+	struct look entered = {}, look = {};
+	bool had_port = false;
 
 	leave_call();
+	if (!take_armed(&entered, &had_port) || entered.sk != sk)
+		had_port = false;
 	if (!sk || sk->sk_type == SOCK_RAW)
 		return 0;
 	look_at(&look, sk, sk->sk_protocol, PW_HOW_CONNECT);
+	look.cookie = read_cookie(sk);
+	if (look.port && had_port)
+		doubt_all(&look);
 	if (look.port)
 		observe(sk, &look);
 	else if (read_cookie(sk))
@@ -167,7 +194,7 @@ static __always_inline int on_datagram_connected(struct socket *socket)
 	return 0;
 }
 
-TWICE("?fexit/inet_dgram_connect", fexit_dgram_connect, TWIN_DATAGRAM, on_datagram_connected(socket),
+TWICE("?fexit/inet_dgram_connect", fexit_dgram_connect, TWIN_DATAGRAM, socket, on_datagram_connected(socket),
       struct socket *socket)
 
 /* ---- a UDP send that takes a port: get_port outside of bind and connect ---- */
@@ -176,16 +203,16 @@ static __always_inline int on_datagram_port(struct sock *sk, int error)
 {
 	struct look look = {};
 
-	if (error || in_call())
+	if (error || in_call(sk))
 		return 0;
 	look_at(&look, sk, sk->sk_protocol, PW_HOW_SEND);
 	observe(sk, &look);
 	return 0;
 }
 
-TWICE("?fexit/udp_v4_get_port", fexit_udp_port4, TWIN_DATAGRAM_PORT, on_datagram_port(sk, error),
+TWICE("?fexit/udp_v4_get_port", fexit_udp_port4, TWIN_DATAGRAM_PORT, sk, on_datagram_port(sk, error),
       struct sock *sk, unsigned short port, int error)
-TWICE("?fexit/udp_v6_get_port", fexit_udp_port6, TWIN_DATAGRAM_PORT, on_datagram_port(sk, error),
+TWICE("?fexit/udp_v6_get_port", fexit_udp_port6, TWIN_DATAGRAM_PORT, sk, on_datagram_port(sk, error),
       struct sock *sk, unsigned short port, int error)
 
 /* ---- the last descriptor is gone; kernel sockets end here as well ---- */
@@ -203,23 +230,24 @@ static __always_inline int on_release(struct socket *socket)
 		sk = port_holder(sk, proto);
 		proto = IPPROTO_TCP;
 	}
-	if (sk && wanted_proto(proto))
+	if (sk && (wanted_proto(proto) || in_canary(sk)))
 		observe_release(owner, sk, proto, owner->sk_protocol);
 	return 0;
 }
 
-TWICE("?fentry/inet_release", fentry_release, TWIN_RELEASE, on_release(socket), struct socket *socket)
+TWICE("?fentry/inet_release", fentry_release, TWIN_RELEASE, socket, on_release(socket), struct socket *socket)
 
 /* ---- TCP gives its port back, or hands it over to a TIME_WAIT and then gives it back ---- */
 
-TWICE("?fentry/inet_put_port", fentry_put_port, TWIN_PUT_PORT, observe_put_port(sk), struct sock *sk)
-TWICE("?fentry/inet_csk_listen_stop", fentry_listen_stop, TWIN_LISTEN_STOP, observe_listen_stop(sk), struct sock *sk)
-TWICE("?fentry/inet_twsk_hashdance", fentry_time_wait_old, TWIN_TIME_WAIT, observe_hashdance(tw, sk),
+TWICE("?fentry/inet_put_port", fentry_put_port, TWIN_PUT_PORT, sk, observe_put_port(sk), struct sock *sk)
+TWICE("?fentry/inet_csk_listen_stop", fentry_listen_stop, TWIN_LISTEN_STOP, sk, observe_listen_stop(sk),
+      struct sock *sk)
+TWICE("?fentry/inet_twsk_hashdance", fentry_time_wait_old, TWIN_TIME_WAIT, tw, observe_hashdance(tw, sk),
       struct inet_timewait_sock *tw, struct sock *sk)
 /* Its name since "net: tcp/dccp: prepare for tw_timer un-pinning" (Linux 6.11). */
-TWICE("?fentry/inet_twsk_hashdance_schedule", fentry_time_wait, TWIN_TIME_WAIT, observe_hashdance(tw, sk),
+TWICE("?fentry/inet_twsk_hashdance_schedule", fentry_time_wait, TWIN_TIME_WAIT, tw, observe_hashdance(tw, sk),
       struct inet_timewait_sock *tw, struct sock *sk)
-TWICE("?fentry/tcp_twsk_destructor", fentry_time_wait_end, TWIN_TIME_WAIT_END, observe_time_wait_end(sk),
+TWICE("?fentry/tcp_twsk_destructor", fentry_time_wait_end, TWIN_TIME_WAIT_END, sk, observe_time_wait_end(sk),
       struct sock *sk)
 
 /* ---- SOCK_DESTROY of a datagram socket, when it is done ---- */
@@ -233,7 +261,7 @@ static __always_inline int on_aborted(struct sock *sk)
 	return 0;
 }
 
-TWICE("?fexit/udp_abort", fexit_udp_abort, TWIN_ABORT, on_aborted(sk), struct sock *sk)
+TWICE("?fexit/udp_abort", fexit_udp_abort, TWIN_ABORT, sk, on_aborted(sk), struct sock *sk)
 
 /*
  * ---- denied a port ----
@@ -292,7 +320,7 @@ ONCE("?fexit/inet_dgram_connect", fexit_denied_dgram,
 /* Its own error is 1: inet_autobind() makes EAGAIN of it. Where to, the message tells, which is not at hand here. */
 static __always_inline int on_send_denied(struct sock *sk, unsigned short port, int error)
 {
-	if (error && !port && !in_call())
+	if (error && !port && !in_call(sk))
 		denied_way(plain_sock(sk), PW_HOW_SEND, false, NULL, 0, -EAGAIN);
 	return 0;
 }

@@ -151,6 +151,9 @@ static __always_inline void record_process(struct task_struct *task, __u32 pid, 
 	struct seen *before = bpf_map_lookup_elem(&seen, &pid);
 	struct pw_process *process;
 
+	/* Nobody listens yet, and what is said now would not be said again. */
+	if (canary)
+		return;
 	if (before && before->start == start && before->exec_id == exec_id)
 		return;
 	process = reserve(PW_PROCESS, sizeof(*process));
@@ -261,10 +264,16 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	return true;
 }
 
+/* Of the namespace that the start takes its proofs in: told, whatever the filters say. */
+static __always_inline bool in_canary(const struct sock *sk)
+{
+	return canary && canary == read_netns(sk);
+}
+
 /* Is this socket's port wanted, and by whom it is held? Sets the flags that follow from it. */
 static __always_inline bool admit(struct look *look, struct task_struct *task)
 {
-	if (canary && canary == read_netns(look->sk))
+	if (in_canary(look->sk))
 		return true;
 	if (!wanted_socket(look->sk, look->proto, look->port))
 		return false;
@@ -595,7 +604,7 @@ static __always_inline void observe_datagram(struct look *look, bool had_port)
 		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
 }
 
-/* ---- which call a thread is in, for a hook deep inside it ---- */
+/* ---- the socket that a thread binds or connects, for a hook deep inside of that ---- */
 
 static __always_inline __u64 *call_slot(void)
 {
@@ -604,28 +613,25 @@ static __always_inline __u64 *call_slot(void)
 	return bpf_map_lookup_elem(&calls, &slot);
 }
 
-static __always_inline int enter_call(void)
+static __always_inline int enter_call(const struct sock *sk)
 {
 	__u64 *slot = call_slot();
 
 	if (slot)
-		*slot = (__u32)bpf_get_current_pid_tgid();
+		*slot = (__u64)sk;
 	return 0;
 }
 
 static __always_inline void leave_call(void)
 {
-	__u64 *slot = call_slot();
-
-	if (slot)
-		*slot = 0;
+	enter_call(NULL);
 }
 
-static __always_inline bool in_call(void)
+static __always_inline bool in_call(const struct sock *sk)
 {
 	__u64 *slot = call_slot();
 
-	return slot && *slot == (__u32)bpf_get_current_pid_tgid();
+	return slot && *slot == (__u64)sk;
 }
 
 #endif

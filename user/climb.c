@@ -136,10 +136,17 @@ static const char *asked_rung(const struct probe_options *o, size_t hook)
 static void heed_rungs(struct climb *c, const struct probe_options *o)
 {
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++) {
-		const char *asked = asked_rung(o, hook);
+		const char *asked = asked_rung(o, hook), *told = "";
 
-		while (asked && climb_rung(c, hook) && ladder_rank(climb_rung(c, hook)->name) < ladder_rank(asked))
-			step_down(c, hook, "%s passed over by --rung", climb_rung(c, hook)->name);
+		while (asked && climb_rung(c, hook) && ladder_rank(climb_rung(c, hook)->name) < ladder_rank(asked)) {
+			const char *name = climb_rung(c, hook)->name;
+
+			if (!strcmp(name, told))
+				c->rung[hook]++;
+			else
+				step_down(c, hook, "%s passed over by --rung", name);
+			told = name;
+		}
 	}
 }
 
@@ -284,6 +291,25 @@ static void configure(struct portwake_bpf *skel, const struct climb *c, const st
 	bpf_map__set_max_entries(skel->maps.ring, ring_size);
 }
 
+/* Of bpf/probe_fentry.h. */
+static struct bpf_program *find_again(const struct bpf_object *object, const char *name)
+{
+	char again[64];
+
+	snprintf(again, sizeof(again), "%s_again", name);
+	return bpf_object__find_program_by_name(object, again);
+}
+
+/* A program and its second copy, where it has one. */
+static void set_autoload(const struct bpf_object *object, const char *name)
+{
+	struct bpf_program *again = find_again(object, name);
+
+	bpf_program__set_autoload(bpf_object__find_program_by_name(object, name), true);
+	if (again)
+		bpf_program__set_autoload(again, true);
+}
+
 /* Would this program load, alone? */
 static int trial(const struct climb *c, const struct probe_options *o, const char *name)
 {
@@ -293,7 +319,7 @@ static int trial(const struct climb *c, const struct probe_options *o, const cha
 	if (!skel)
 		return -errno;
 	configure(skel, c, o, (uint32_t)sysconf(_SC_PAGESIZE));
-	bpf_program__set_autoload(bpf_object__find_program_by_name(skel->obj, name), true);
+	set_autoload(skel->obj, name);
 	r = portwake_bpf__load(skel);
 	portwake_bpf__destroy(skel);
 	return r;
@@ -325,17 +351,10 @@ static struct bpf_program *find_program(const struct climb *c, const char *name)
 	return bpf_object__find_program_by_name(c->skel->obj, name);
 }
 
-#define AGAIN "_again"
-
-/* The second copy of a program (bpf/probe_fentry.h); NULL: it has none. */
 struct bpf_program *climb_again(const struct climb *c, const char *name)
 {
-	char again[64];
-
-	snprintf(again, sizeof(again), "%s" AGAIN, name);
-	return find_program(c, again);
+	return find_again(c->skel->obj, name);
 }
-
 static int load(struct climb *c, const struct probe_options *o)
 {
 	const char *name;
@@ -345,11 +364,8 @@ static int load(struct climb *c, const struct probe_options *o)
 		return -errno;
 	configure(c->skel, c, o, ring_size_of(o));
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
-		for (size_t i = 0; (name = climb_program(c, hook, i)); i++) {
-			bpf_program__set_autoload(find_program(c, name), true);
-			if (climb_again(c, name))
-				bpf_program__set_autoload(climb_again(c, name), true);
-		}
+		for (size_t i = 0; (name = climb_program(c, hook, i)); i++)
+			set_autoload(c->skel->obj, name);
 	return portwake_bpf__load(c->skel);
 }
 
@@ -410,10 +426,12 @@ static int attach(struct climb *c, const struct probe_options *o)
 				continue;
 			if (again)
 				c->again[hook][i] = attach_one(again, o->cgroup_root);
-			c->links[hook][i] = attach_one(program, o->cgroup_root);
-			if (c->links[hook][i] && !again == !c->again[hook][i])
+			if (!again || c->again[hook][i])
+				c->links[hook][i] = attach_one(program, o->cgroup_root);
+			if (c->links[hook][i])
 				continue;
-			step_down(c, hook, "%s refused: %s", name, strerror(errno));
+			step_down(c, hook, "%s refused: %s", name,
+				  errno == ENOTSUPP ? "Operation not supported" : strerror(errno));
 			return -EAGAIN;
 		}
 	}
@@ -527,11 +545,13 @@ static int try_rungs(struct climb *c, const struct probe_options *o)
 {
 	int r = load(c, o);
 
-	if (r)
-		return find_culprits(c, o) ? -EAGAIN : r;
-	r = introduce(c);
+	if (r && find_culprits(c, o))
+		return -EAGAIN;
 	if (!r)
-		r = attach(c, o);
+		r = introduce(c);
+	if (r)
+		return r == -EAGAIN ? -EINTR : r;
+	r = attach(c, o);
 	return !r && any_provable(c) ? prove(c) : r;
 }
 

@@ -19,7 +19,7 @@ struct portwake_bpf;
 #define PROBE_RING_MAX (1u << 30)
 
 struct probe_options {
-	struct pw_settings settings;	/* the filters; tw_handler and wake_bytes are filled in by probe_open() */
+	struct pw_settings settings;	/* the filters; tw_handler and wake_bytes are filled in by climb() */
 	const struct port_set *ports;	/* NULL: any */
 	uint32_t ring_size;		/* bytes, a power of two and at least a page; 0: PROBE_RING_DEFAULT */
 	int cgroup_root;		/* cgroup_open_root()'s descriptor, borrowed */

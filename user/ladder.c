@@ -50,7 +50,7 @@ const struct hook ladder[LADDER_HOOKS] = {
 	    { "cgroup", DISCONNECT "; IPv4 only", "each connect() and each route look-up", { "connect4", "route4" },
 	      NULL } } },
 	{ "udp-send", "an unconnected UDP send taking a port", false,
-	  { { "fentry", EXACT, "each UDP port taken", { "fexit_udp_port4", "fexit_udp_port6" }, "udp-connect" },
+	  { { "fentry", "where the first datagram goes is not told", "each UDP port taken", { "fexit_udp_port4", "fexit_udp_port6" }, "udp-connect" },
 	    { "cgroup", "of a send that fails, a port is seen at the close", "each unconnected UDP send",
 	      { "sendmsg4", "sendmsg6" }, NULL } } },
 	{ "bind-denied", "bind() that fails", false,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The ladder: for each thing watched, the ways to watch it, best first. Pure
- * data; probe.c climbs it.
+ * data; climb.c climbs it.
  */
 #ifndef PORTWAKE_USER_LADDER_H
 #define PORTWAKE_USER_LADDER_H

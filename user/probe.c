@@ -19,6 +19,8 @@ struct probe {
 	struct climb climb;
 	struct ring_buffer *ring;
 	struct probe_hook hooks[LADDER_HOOKS];
+	struct probe_loss before;	/* lost while nobody listened: at the start */
+	uint64_t skipped_before;
 	uint64_t skipped, skipped_for_good;	/* of sum_recursion() */
 	int cpus;
 	probe_event_fn on_event;
@@ -27,7 +29,7 @@ struct probe {
 	int batch;		/* records handed out by the probe_consume() at work */
 };
 
-/* ---- opening ---- */
+/* ---- the ring ---- */
 
 static void publish(struct probe *p)
 {
@@ -54,6 +56,156 @@ static int on_sample(void *arg, void *data, size_t size)
 		p->on_event(p->arg, &event);
 	return ++p->batch < BATCH ? 0 : -EAGAIN;
 }
+
+void probe_free(struct probe **probe)
+{
+	struct probe *p = *probe;
+
+	if (!p)
+		return;
+	ring_buffer__free(p->ring);
+	climb_down(&p->climb);
+	pw_free(p);
+	*probe = NULL;
+}
+
+int probe_fd(const struct probe *p)
+{
+	return ring_buffer__epoll_fd(p->ring);
+}
+
+int probe_consume(struct probe *p)
+{
+	p->batch = 0;
+	return ring_buffer__consume(p->ring);
+}
+
+size_t probe_hooks(const struct probe *p, const struct probe_hook **out)
+{
+	*out = p->hooks;
+	return LADDER_HOOKS;
+}
+
+/* ---- loss ---- */
+
+static int sum_lost(struct probe *p, uint32_t reason, uint64_t *out)
+{
+	_cleanup_free_ uint64_t *values = calloc((size_t)p->cpus, sizeof(*values));
+
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(p->climb.skel->maps.lost), &reason, values))
+		return -errno;
+	*out = 0;
+	for (int cpu = 0; cpu < p->cpus; cpu++)
+		*out += values[cpu];
+	return 0;
+}
+
+/* Kprobes are counted since Linux 6.7 ("bpf: Count missed stats in trace_call_bpf"). */
+static bool is_skippable(const struct bpf_program *program)
+{
+	return bpf_program__type(program) == BPF_PROG_TYPE_TRACING || bpf_program__type(program) == BPF_PROG_TYPE_KPROBE;
+}
+
+/* 0 or -errno: adds the runs of a program that the kernel skipped. */
+static int add_misses(struct probe *p, const char *name, uint64_t *sum)
+{
+	const struct bpf_program *program = bpf_object__find_program_by_name(p->climb.skel->obj, name);
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
+
+	/* A look-up for a packet that interrupts one for a connect() is skipped, and of no interest. */
+	if (!is_skippable(program) || !strncmp(name, "route", strlen("route")))
+		return 0;
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
+		return -errno;
+	*sum += info.recursion_misses;
+	return 0;
+}
+
+/* Adds those of programs without a second copy, and of those with one. */
+static int sum_misses(struct probe *p, uint64_t *single, uint64_t *twin)
+{
+	const char *name;
+	int r = 0;
+
+	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
+		for (size_t i = 0; !r && (name = climb_program(&p->climb, hook, i)); i++)
+			r = add_misses(p, name, climb_again(&p->climb, name) ? twin : single);
+	return r;
+}
+
+/* Runs that both copies skipped, since the start: what the second stood in for is no loss. */
+static int sum_skipped(struct probe *p, uint64_t *single, uint64_t *skipped)
+{
+	uint64_t twin = 0, covered = 0;
+	int r = sum_lost(p, PW_LOST_COVERED, &covered);
+
+	*single = 0;
+	if (!r)
+		r = sum_misses(p, single, &twin);
+	*skipped = (int64_t)(twin - covered - p->skipped_before) > 0 ? twin - covered - p->skipped_before : 0;
+	return r;
+}
+
+/*
+ * Between the two copies a thread may be preempted: what was not covered at the
+ * reading before and is not now will not be.
+ */
+static int sum_recursion(struct probe *p, uint64_t *out)
+{
+	uint64_t single, skipped;
+	int r = sum_skipped(p, &single, &skipped);
+
+	if (r)
+		return r;
+	if (p->skipped_for_good < (skipped < p->skipped ? skipped : p->skipped))
+		p->skipped_for_good = skipped < p->skipped ? skipped : p->skipped;
+	p->skipped = skipped;
+	*out = single + p->skipped_for_good;
+	return 0;
+}
+
+static int read_losses(struct probe *p, struct probe_loss *out)
+{
+	int r = sum_lost(p, PW_LOST_RING, &out->ring);
+
+	if (!r)
+		r = sum_lost(p, PW_LOST_RING_ALLOC, &out->ring_allocations);
+	if (!r)
+		r = sum_lost(p, PW_LOST_MAP, &out->map);
+	if (!r)
+		r = sum_recursion(p, &out->recursion);
+	out->malformed = p->malformed;
+	return r;
+}
+
+int probe_losses(struct probe *p, struct probe_loss *out)
+{
+	int r = read_losses(p, out);
+
+	out->ring -= p->before.ring;
+	out->ring_allocations -= p->before.ring_allocations;
+	out->map -= p->before.map;
+	out->recursion -= p->before.recursion;
+	return r;
+}
+
+/* What the hooks said, lost and skipped until now was for nobody: the snapshot tells what there is. */
+static int forget_losses(struct probe *p)
+{
+	uint64_t single = 0, twin = 0, covered = 0;
+	int r = sum_lost(p, PW_LOST_COVERED, &covered);
+
+	if (!r)
+		r = sum_misses(p, &single, &twin);
+	/* May wrap: a second copy that ran before its first was attached stood in for nothing. */
+	p->skipped_before = twin - covered;
+	return r ? r : read_losses(p, &p->before);
+}
+
+/* ---- opening ---- */
 
 /* lockdown(7): "none integrity [confidentiality]", where the last lets no program read kernel memory. */
 static bool is_locked_down(void)
@@ -113,123 +265,14 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		return r;
 	}
 	p->ring = ring_buffer__new(bpf_map__fd(p->climb.skel->maps.ring), on_sample, p, NULL);
-	if (!p->ring) {
-		r = -errno;
+	r = p->ring ? forget_losses(p) : -errno;
+	if (r) {
 		explain(p, r, why, why_size);
 		return r;
 	}
 	publish(p);
 	*out = TAKE_PTR(p);
 	return 0;
-}
-
-void probe_free(struct probe **probe)
-{
-	struct probe *p = *probe;
-
-	if (!p)
-		return;
-	ring_buffer__free(p->ring);
-	climb_down(&p->climb);
-	pw_free(p);
-	*probe = NULL;
-}
-
-int probe_fd(const struct probe *p)
-{
-	return ring_buffer__epoll_fd(p->ring);
-}
-
-int probe_consume(struct probe *p)
-{
-	p->batch = 0;
-	return ring_buffer__consume(p->ring);
-}
-
-size_t probe_hooks(const struct probe *p, const struct probe_hook **out)
-{
-	*out = p->hooks;
-	return LADDER_HOOKS;
-}
-
-/* ---- loss ---- */
-
-static int sum_lost(struct probe *p, uint32_t reason, uint64_t *out)
-{
-	_cleanup_free_ uint64_t *values = calloc((size_t)p->cpus, sizeof(*values));
-
-	if (!values)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(bpf_map__fd(p->climb.skel->maps.lost), &reason, values))
-		return -errno;
-	*out = 0;
-	for (int cpu = 0; cpu < p->cpus; cpu++)
-		*out += values[cpu];
-	return 0;
-}
-
-/* 0 or -errno: adds the runs of a program that the kernel skipped. */
-static int add_misses(struct probe *p, const char *name, uint64_t *sum)
-{
-	const struct bpf_program *program = bpf_object__find_program_by_name(p->climb.skel->obj, name);
-	struct bpf_prog_info info = {};
-	uint32_t size = sizeof(info);
-
-	/* A look-up for a packet that interrupts one for a connect() is skipped, and of no interest. */
-	if (bpf_program__type(program) != BPF_PROG_TYPE_TRACING || !strncmp(name, "route", strlen("route")))
-		return 0;
-	if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
-		return -errno;
-	*sum += info.recursion_misses;
-	return 0;
-}
-
-/* Adds those of programs without a second copy, and of those with one. */
-static int sum_misses(struct probe *p, uint64_t *single, uint64_t *twin)
-{
-	const char *name;
-	int r = 0;
-
-	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
-		for (size_t i = 0; !r && (name = climb_program(&p->climb, hook, i)); i++)
-			r = add_misses(p, name, climb_again(&p->climb, name) ? twin : single);
-	return r;
-}
-
-/*
- * A run that was skipped is a loss when the second copy was skipped as well.
- * Between the two a thread may be preempted: what was not covered at the
- * reading before and is not now will not be.
- */
-static int sum_recursion(struct probe *p, uint64_t *out)
-{
-	uint64_t single = 0, twin = 0, covered = 0, skipped;
-	int r = sum_lost(p, PW_LOST_COVERED, &covered);
-
-	if (!r)
-		r = sum_misses(p, &single, &twin);
-	if (r)
-		return r;
-	skipped = twin > covered ? twin - covered : 0;
-	if (p->skipped_for_good < (skipped < p->skipped ? skipped : p->skipped))
-		p->skipped_for_good = skipped < p->skipped ? skipped : p->skipped;
-	p->skipped = skipped;
-	*out = single + p->skipped_for_good;
-	return 0;
-}
-
-int probe_losses(struct probe *p, struct probe_loss *out)
-{
-	int r = sum_lost(p, PW_LOST_RING, &out->ring);
-
-	if (!r)
-		r = sum_lost(p, PW_LOST_RING_ALLOC, &out->ring_allocations);
-	if (!r)
-		r = sum_lost(p, PW_LOST_MAP, &out->map);
-	if (!r)
-		r = sum_recursion(p, &out->recursion);
-	out->malformed = p->malformed;
-	return r;
 }
 
 /* ---- looking ---- */

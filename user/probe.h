@@ -25,7 +25,7 @@ struct probe_loss {
 	uint64_t ring;			/* records that found the ring full */
 	uint64_t ring_allocations;	/* of those, the ones that may have been an allocation */
 	uint64_t map;			/* notes that found their map full: an executable may be unknown */
-	uint64_t recursion;		/* runs of a tracepoint skipped because it nested in itself */
+	uint64_t recursion;		/* runs of a program that the kernel skipped: it was at work on the CPU */
 	uint64_t malformed;		/* records that did not decode */
 };
 

@@ -54,7 +54,8 @@ struct run {
 	struct probe_loss loss;		/* totals as last read */
 	uint64_t denied;		/* of the changes, those that are no change of the tracker */
 	uint64_t no_memory, no_memory_told;
-	uint64_t clean_at;		/* when the counters last stood still */
+	uint64_t clean_at;		/* when the counters last stood still, */
+	uint64_t clean_before;		/* and the time before that */
 	struct gap gap;			/* being gathered; lost 0: none */
 	sigset_t inherited;		/* the mask that the command gets back */
 	pid_t command;
@@ -422,12 +423,13 @@ static int take_snapshot(struct run *run)
 
 /* ---- loss ---- */
 
-static void add_loss(struct run *run, uint64_t before, uint64_t now, const char *reason)
+/* clean_at: the counter stood still until then. */
+static void add_loss(struct run *run, uint64_t before, uint64_t now, uint64_t clean_at, const char *reason)
 {
 	if (now <= before)
 		return;
 	if (!run->gap.lost) {
-		run->gap.since = run->clean_at;
+		run->gap.since = clean_at;
 		run->gap.reason = reason;
 	}
 	run->gap.lost += now - before;
@@ -442,16 +444,18 @@ static bool losses_rise(struct run *run, uint64_t now)
 
 	if (probe_losses(run->probe, &loss))
 		return false;
-	add_loss(run, run->loss.ring, loss.ring, "ring");
-	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
-	add_loss(run, run->loss.map, loss.map, "map");
-	add_loss(run, run->loss.malformed, loss.malformed, "malformed");
-	add_loss(run, run->no_memory_told, run->no_memory, "memory");
+	add_loss(run, run->loss.ring, loss.ring, run->clean_at, "ring");
+	/* A skipped run is told at the second reading after it. */
+	add_loss(run, run->loss.recursion, loss.recursion, run->clean_before, "recursion");
+	add_loss(run, run->loss.map, loss.map, run->clean_at, "map");
+	add_loss(run, run->loss.malformed, loss.malformed, run->clean_at, "malformed");
+	add_loss(run, run->no_memory_told, run->no_memory, run->clean_at, "memory");
 	run->gap.lost_allocations += loss.ring_allocations - run->loss.ring_allocations;
 	run->loss = loss;
 	run->no_memory_told = run->no_memory;
 	if (run->gap.lost != before)
 		return true;
+	run->clean_before = run->clean_at;
 	run->clean_at = now;
 	return false;
 }
@@ -465,7 +469,7 @@ static int close_gap(struct run *run, uint64_t now)
 
 	gap.until = now;
 	run->gap = (struct gap){ 0 };
-	run->clean_at = now;
+	run->clean_at = run->clean_before = now;
 	on_change(run, &change);
 	r = take_snapshot(run);
 	return r ? r : look(run, choose_all, true);
@@ -693,7 +697,7 @@ static int begin(struct run *run)
 	if (!run->tracker || !run->denials)
 		return -ENOMEM;
 	run->offset = clock_offset();
-	run->clean_at = now_boottime();
+	run->clean_at = run->clean_before = now_boottime();
 	tracker_starting(run->tracker, true);
 	r = take_snapshot(run);
 	tracker_starting(run->tracker, false);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -139,12 +140,16 @@ static void disarmed_kprobes(void **state)
 {
 	struct run *run;
 
+	int status;
+
 	(void)state;
+	if (!getenv("E2E_GUEST"))
+		skip_because("all kprobes of the machine would stand still: in guests only");
 	write_enabled("0");
 	run = run_start(&(struct run_options){ .args = ARGS("probes", "--rung", "kprobe"), .text = true });
-	assert_non_null(run);
-	assert_int_equal(run_wait(run, 30 * SECOND), 0);
+	status = run ? run_wait(run, 30 * SECOND) : -1;
 	write_enabled("1");
+	assert_int_equal(status, 0);
 	if (!run->partial || !strstr(run->partial, "kprobe missed a hand-over to TIME_WAIT") ||
 	    !strstr(run->partial, "kprobe missed a UDP connect()") || !strstr(run->partial, "tcp-release    tracepoint"))
 		fail_msg("kprobes were believed: %s", run->partial ? run->partial : "no output");

@@ -19,6 +19,7 @@
 #define PROCESSES 4
 #define PER_PROCESS 3500
 #define THREADS 4
+#define RARE 50
 #define PER_THREAD 3000
 #define PEAK_KIB (64L * 1024)
 #define SHADOW_KIB (1L << 30)	/* only a sanitizer's shadow is that large */
@@ -251,6 +252,7 @@ static void assert_told_or_lost(const struct run *run, size_t made, uint64_t los
 	print_message("  %zu of %zu told, %llu lost by recursion\n", told, made, (unsigned long long)lost);
 	assert_true(told <= made);
 	assert_true(told + lost >= made);
+	assert_true(lost <= made / RARE);
 }
 
 static void four_threads(void **state)

@@ -263,8 +263,11 @@ static void hog(long mib)
 		die("init: fork");
 	if (pid == 0)
 		take_memory(mib);
-	while (free_mib() > mib + 8)
+	while (free_mib() > mib + 8) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			die("init: the hog is dead");
 		usleep(100000);
+	}
 }
 
 static size_t split(char *line, char *words[MAX_WORDS])

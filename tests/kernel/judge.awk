@@ -150,10 +150,12 @@ label == "probes" {
 
 END {
 	check(done, "comes_to_its_end")
-	while ((getline line < log_file) > 0) {
+	while ((got = (getline line < log_file)) > 0) {
 		if (line ~ trouble)
 			said = said "  " line "\n"
 	}
+	if (got < 0)
+		said = said "  " log_file ": cannot be read\n"
 	check(said == "", "kernel_log")
 	printf "%d\t%d\t%d\t", count["passed"], count["failed"], count["skipped"] >summary
 	for (rung in hooks) {

@@ -170,7 +170,7 @@ $(O)/guest.cpio: $(O)/guest-init $(O)/portwake $(E2E) scripts/pack-guest
 	$(Q)CC='$(CC)' LIBRARIES='$(LIBRARIES)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
 
 # Not a part of `make check` yet: it downloads kernels, and takes half an hour.
-check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:CONDITION[:TEST]], REFRESH=1, JOBS=2)
+check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:CONDITION[:TEST]], REFRESH=1, JOBS=3)
 	$(Q)scripts/install-deps kernels
 	$(Q)$(MAKE) --no-print-directory $(O)/guest.cpio arm64
 	$(Q)$(MAKE) --no-print-directory $(ARM64) $(O)/arm64/guest.cpio

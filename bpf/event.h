@@ -149,7 +149,6 @@ enum pw_lost {
 	PW_LOST_RING,		/* records that found the ring full */
 	PW_LOST_RING_ALLOC,	/* those of them that may have been an allocation */
 	PW_LOST_MAP,		/* notes that found their map full */
-	PW_LOST_COVERED,	/* none: runs of a program that its second copy stood in for */
 	PW_LOST_END
 };
 
@@ -185,9 +184,16 @@ struct pw_settings {
 	__u32 pid_count;
 	__u32 pid[PW_FILTER];
 	__u32 descendants;	/* only owners that descend from the tracer */
+	__u32 denied;		/* what fentry programs tell of denials: enum pw_denials mask */
 	__u32 by_port;		/* pw_ports[] is in force */
 	__u32 protos;		/* enum pw_proto mask; 0: any */
+	__u32 pad;
 	char comm[PW_COMM];	/* only owners of this name; empty: any */
+};
+
+enum pw_denials {
+	PW_DENIALS_BIND = 1,
+	PW_DENIALS_CONNECT = 2,
 };
 
 enum pw_proto {

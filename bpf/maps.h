@@ -83,19 +83,6 @@ struct {
 	__type(value, __u64);		/* sock that it is binding or connecting; by thread */
 } calls SEC(".maps");
 
-#define TWINS 13
-struct twins {
-	__u64 ran[TWINS];		/* object that the first copy ran for, and the thread */
-};
-
-#define TWIN_SLOTS 4096
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, TWIN_SLOTS);
-	__type(key, __u32);
-	__type(value, struct twins);	/* which first copies of programs have run just now; by object */
-} twin_marks SEC(".maps");
-
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
 __u32 canary = 0;	/* network namespace whose every port is told whatever the filters say; 0: none */

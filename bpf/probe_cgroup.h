@@ -13,7 +13,10 @@
 
 static __always_inline int on_bind(struct bpf_sock_addr *ctx)
 {
-	note_asked(plain_sock(ctx->sk), bpf_ntohs((__u16)ctx->user_port));
+	struct sock *sk = plain_sock(ctx->sk);
+
+	note_asked(sk, bpf_ntohs((__u16)ctx->user_port));
+	enter_call(sk);
 	return 1;
 }
 
@@ -33,11 +36,12 @@ static __always_inline int on_post_bind(struct bpf_sock *ctx)
 {
 	struct look look = {};
 
+	leave_call();
 	if (ctx->type == SOCK_RAW)
 		return 1;
 	look_at(&look, plain_sock(ctx), ctx->protocol, PW_HOW_BIND);
 	take_asked(&look);
-	if (wanted_owner(current_task()))
+	if (in_canary(look.sk) || wanted_owner(current_task()))
 		observe(ctx, &look);
 	else if (wanted_socket(look.sk, look.proto, look.port))
 		/* Of nobody's interest, and so that no later hook takes it for new. */
@@ -193,7 +197,7 @@ int sock_release(struct bpf_sock *ctx)
 		sk = port_holder(sk, proto);
 		proto = IPPROTO_TCP;
 	}
-	if (sk && wanted_proto(proto))
+	if (sk && (wanted_proto(proto) || in_canary(sk)))
 		observe_release(ctx, sk, proto, ctx->protocol);
 	return 1;
 }

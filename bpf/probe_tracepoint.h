@@ -10,24 +10,25 @@
 #include <bpf/bpf_tracing.h>
 #include "bpf/record.h"
 
-SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(set_state, const struct sock *sk, const int left, const int entered)
+static __always_inline void on_state(const struct sock *sk, int left, int entered)
 {
 	if (entered == TCP_CLOSE)
 		observe_tcp_close(sk, left);
-	return 0;
 }
 
+TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOTHING,
+      const struct sock *sk, const int left, const int entered)
+
 /* What was asked for by number, or never connected, is given back just after this. */
-SEC("?tp_btf/tcp_destroy_sock")
-int BPF_PROG(destroy_sock, struct sock *sk)
+static __always_inline void on_destroy(struct sock *sk)
 {
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && read_bucket(sk))
 		record_free(sk, cookie, read_held(sk, IPPROTO_TCP), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
-	return 0;
 }
+
+TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct sock *sk)
 
 /* udp_abort() (SOCK_DESTROY) reports its error just before it gives the port back. */
 SEC("?tp_btf/inet_sk_error_report")

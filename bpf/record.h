@@ -28,6 +28,22 @@ struct look {
 	bool stranger;		/* the process at hand need not be the one that allocated */
 };
 
+/*
+ * A tracing program. The kernel skips one that is already at work on the CPU
+ * (__bpf_prog_enter_recur()): where it is interrupted by a softirq that runs it
+ * too, and on a preemptible kernel, for every other thread, while one that is
+ * inside it waits for its turn. User space watches the count of that.
+ */
+#define TRACE(section, name, body, after, ...)           \
+	SEC(section) int BPF_PROG(name, __VA_ARGS__)     \
+	{                                                \
+		body;                                    \
+		after;                                   \
+		return 0;                                \
+	}
+
+#define NOTHING ((void)0)
+
 static __always_inline void count_lost(__u32 reason)
 {
 	__u64 *count = bpf_map_lookup_elem(&lost, &reason);

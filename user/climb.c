@@ -284,30 +284,15 @@ static void configure(struct portwake_bpf *skel, const struct climb *c, const st
 	*settings = o->settings;
 	settings->wake_bytes = ring_size / 8;
 	settings->tw_handler = c->tw_handler;
+	if (on_rung(c, ladder_hook("bind-denied"), "fentry"))
+		settings->denied |= PW_DENIALS_BIND;
+	if (on_rung(c, ladder_hook("connect-denied"), "fentry"))
+		settings->denied |= PW_DENIALS_CONNECT;
 	if (o->ports) {
 		settings->by_port = 1;
 		memcpy((void *)skel->rodata->wanted_ports, o->ports->bits, sizeof(o->ports->bits));
 	}
 	bpf_map__set_max_entries(skel->maps.ring, ring_size);
-}
-
-/* Of bpf/probe_fentry.h. */
-static struct bpf_program *find_again(const struct bpf_object *object, const char *name)
-{
-	char again[64];
-
-	snprintf(again, sizeof(again), "%s_again", name);
-	return bpf_object__find_program_by_name(object, again);
-}
-
-/* A program and its second copy, where it has one. */
-static void set_autoload(const struct bpf_object *object, const char *name)
-{
-	struct bpf_program *again = find_again(object, name);
-
-	bpf_program__set_autoload(bpf_object__find_program_by_name(object, name), true);
-	if (again)
-		bpf_program__set_autoload(again, true);
 }
 
 /* Would this program load, alone? */
@@ -319,7 +304,7 @@ static int trial(const struct climb *c, const struct probe_options *o, const cha
 	if (!skel)
 		return -errno;
 	configure(skel, c, o, (uint32_t)sysconf(_SC_PAGESIZE));
-	set_autoload(skel->obj, name);
+	bpf_program__set_autoload(bpf_object__find_program_by_name(skel->obj, name), true);
 	r = portwake_bpf__load(skel);
 	portwake_bpf__destroy(skel);
 	return r;
@@ -351,10 +336,6 @@ static struct bpf_program *find_program(const struct climb *c, const char *name)
 	return bpf_object__find_program_by_name(c->skel->obj, name);
 }
 
-struct bpf_program *climb_again(const struct climb *c, const char *name)
-{
-	return find_again(c->skel->obj, name);
-}
 static int load(struct climb *c, const struct probe_options *o)
 {
 	const char *name;
@@ -365,7 +346,7 @@ static int load(struct climb *c, const struct probe_options *o)
 	configure(c->skel, c, o, ring_size_of(o));
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
 		for (size_t i = 0; (name = climb_program(c, hook, i)); i++)
-			set_autoload(c->skel->obj, name);
+			bpf_program__set_autoload(find_program(c, name), true);
 	return portwake_bpf__load(c->skel);
 }
 
@@ -374,8 +355,7 @@ void climb_down(struct climb *c)
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++) {
 		for (size_t i = 0; i < LADDER_PROGRAMS; i++) {
 			bpf_link__destroy(c->links[hook][i]);
-			bpf_link__destroy(c->again[hook][i]);
-			c->links[hook][i] = c->again[hook][i] = NULL;
+			c->links[hook][i] = NULL;
 		}
 	}
 	portwake_bpf__destroy(c->skel);
@@ -413,6 +393,18 @@ static struct bpf_link *attach_one(struct bpf_program *program, int cgroup)
 	}
 }
 
+/* A program may tell of two hooks. */
+static bool is_attached(const struct climb *c, const char *wanted)
+{
+	const char *name;
+
+	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
+		for (size_t i = 0; (name = climb_program(c, hook, i)); i++)
+			if (c->links[hook][i] && !strcmp(name, wanted))
+				return true;
+	return false;
+}
+
 /* A hook that does not attach steps down, and -EAGAIN asks for another load. */
 static int attach(struct climb *c, const struct probe_options *o)
 {
@@ -420,14 +412,11 @@ static int attach(struct climb *c, const struct probe_options *o)
 
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++) {
 		for (size_t i = 0; (name = climb_program(c, hook, i)); i++) {
-			struct bpf_program *program = find_program(c, name), *again = climb_again(c, name);
+			struct bpf_program *program = find_program(c, name);
 
-			if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL)
+			if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL || is_attached(c, name))
 				continue;
-			if (again)
-				c->again[hook][i] = attach_one(again, o->cgroup_root);
-			if (!again || c->again[hook][i])
-				c->links[hook][i] = attach_one(program, o->cgroup_root);
+			c->links[hook][i] = attach_one(program, o->cgroup_root);
 			if (c->links[hook][i])
 				continue;
 			step_down(c, hook, "%s refused: %s", name,

@@ -34,7 +34,6 @@ struct probe_options {
 struct climb {
 	struct portwake_bpf *skel;
 	struct bpf_link *links[LADDER_HOOKS][LADDER_PROGRAMS];
-	struct bpf_link *again[LADDER_HOOKS][LADDER_PROGRAMS];	/* of the second copies, where there are */
 	int rung[LADDER_HOOKS];
 	char passed[LADDER_HOOKS][CLIMB_PASSED];	/* why each better rung was passed over */
 	bool grounded;		/* probe_options.iterators_only */
@@ -52,9 +51,6 @@ const struct rung *climb_rung(const struct climb *climb, size_t hook);
 
 /* Its programs: the i-th; NULL past the last. */
 const char *climb_program(const struct climb *climb, size_t hook, size_t i);
-
-/* The second copy of a program (bpf/probe_fentry.h); NULL: it has none. */
-struct bpf_program *climb_again(const struct climb *climb, const char *program);
 
 /* A vital hook without a rung; NULL: none, or none was asked for. */
 const struct hook *climb_missing(const struct climb *climb);

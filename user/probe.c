@@ -20,8 +20,6 @@ struct probe {
 	struct ring_buffer *ring;
 	struct probe_hook hooks[LADDER_HOOKS];
 	struct probe_loss before;	/* lost while nobody listened: at the start */
-	uint64_t skipped_before;
-	uint64_t skipped, skipped_for_good;	/* of sum_recursion() */
 	int cpus;
 	probe_event_fn on_event;
 	void *arg;
@@ -124,47 +122,17 @@ static int add_misses(struct probe *p, const char *name, uint64_t *sum)
 	return 0;
 }
 
-/* Adds those of programs without a second copy, and of those with one. */
-static int sum_misses(struct probe *p, uint64_t *single, uint64_t *twin)
+static int sum_recursion(struct probe *p, uint64_t *out)
 {
 	const char *name;
 	int r = 0;
 
+	*out = 0;
 	for (size_t hook = 0; hook < LADDER_HOOKS; hook++)
 		for (size_t i = 0; !r && (name = climb_program(&p->climb, hook, i)); i++)
-			r = add_misses(p, name, climb_again(&p->climb, name) ? twin : single);
+			if (p->climb.links[hook][i])
+				r = add_misses(p, name, out);
 	return r;
-}
-
-/* Runs that both copies skipped, since the start: what the second stood in for is no loss. */
-static int sum_skipped(struct probe *p, uint64_t *single, uint64_t *skipped)
-{
-	uint64_t twin = 0, covered = 0;
-	int r = sum_lost(p, PW_LOST_COVERED, &covered);
-
-	*single = 0;
-	if (!r)
-		r = sum_misses(p, single, &twin);
-	*skipped = (int64_t)(twin - covered - p->skipped_before) > 0 ? twin - covered - p->skipped_before : 0;
-	return r;
-}
-
-/*
- * Between the two copies a thread may be preempted: what was not covered at the
- * reading before and is not now will not be.
- */
-static int sum_recursion(struct probe *p, uint64_t *out)
-{
-	uint64_t single, skipped;
-	int r = sum_skipped(p, &single, &skipped);
-
-	if (r)
-		return r;
-	if (p->skipped_for_good < (skipped < p->skipped ? skipped : p->skipped))
-		p->skipped_for_good = skipped < p->skipped ? skipped : p->skipped;
-	p->skipped = skipped;
-	*out = single + p->skipped_for_good;
-	return 0;
 }
 
 static int read_losses(struct probe *p, struct probe_loss *out)
@@ -190,19 +158,6 @@ int probe_losses(struct probe *p, struct probe_loss *out)
 	out->map -= p->before.map;
 	out->recursion -= p->before.recursion;
 	return r;
-}
-
-/* What the hooks said, lost and skipped until now was for nobody: the snapshot tells what there is. */
-static int forget_losses(struct probe *p)
-{
-	uint64_t single = 0, twin = 0, covered = 0;
-	int r = sum_lost(p, PW_LOST_COVERED, &covered);
-
-	if (!r)
-		r = sum_misses(p, &single, &twin);
-	/* May wrap: a second copy that ran before its first was attached stood in for nothing. */
-	p->skipped_before = twin - covered;
-	return r ? r : read_losses(p, &p->before);
 }
 
 /* ---- opening ---- */
@@ -265,7 +220,8 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		return r;
 	}
 	p->ring = ring_buffer__new(bpf_map__fd(p->climb.skel->maps.ring), on_sample, p, NULL);
-	r = p->ring ? forget_losses(p) : -errno;
+	/* What was lost until now was for nobody: the snapshot tells what there is. */
+	r = p->ring ? read_losses(p, &p->before) : -errno;
 	if (r) {
 		explain(p, r, why, why_size);
 		return r;

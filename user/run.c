@@ -54,8 +54,7 @@ struct run {
 	struct probe_loss loss;		/* totals as last read */
 	uint64_t denied;		/* of the changes, those that are no change of the tracker */
 	uint64_t no_memory, no_memory_told;
-	uint64_t clean_at;		/* when the counters last stood still, */
-	uint64_t clean_before;		/* and the time before that */
+	uint64_t clean_at;		/* when the counters last stood still */
 	struct gap gap;			/* being gathered; lost 0: none */
 	sigset_t inherited;		/* the mask that the command gets back */
 	pid_t command;
@@ -423,13 +422,12 @@ static int take_snapshot(struct run *run)
 
 /* ---- loss ---- */
 
-/* clean_at: the counter stood still until then. */
-static void add_loss(struct run *run, uint64_t before, uint64_t now, uint64_t clean_at, const char *reason)
+static void add_loss(struct run *run, uint64_t before, uint64_t now, const char *reason)
 {
 	if (now <= before)
 		return;
 	if (!run->gap.lost) {
-		run->gap.since = clean_at;
+		run->gap.since = run->clean_at;
 		run->gap.reason = reason;
 	}
 	run->gap.lost += now - before;
@@ -444,18 +442,16 @@ static bool losses_rise(struct run *run, uint64_t now)
 
 	if (probe_losses(run->probe, &loss))
 		return false;
-	add_loss(run, run->loss.ring, loss.ring, run->clean_at, "ring");
-	/* A skipped run is told at the second reading after it. */
-	add_loss(run, run->loss.recursion, loss.recursion, run->clean_before, "recursion");
-	add_loss(run, run->loss.map, loss.map, run->clean_at, "map");
-	add_loss(run, run->loss.malformed, loss.malformed, run->clean_at, "malformed");
-	add_loss(run, run->no_memory_told, run->no_memory, run->clean_at, "memory");
+	add_loss(run, run->loss.ring, loss.ring, "ring");
+	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
+	add_loss(run, run->loss.map, loss.map, "map");
+	add_loss(run, run->loss.malformed, loss.malformed, "malformed");
+	add_loss(run, run->no_memory_told, run->no_memory, "memory");
 	run->gap.lost_allocations += loss.ring_allocations - run->loss.ring_allocations;
 	run->loss = loss;
 	run->no_memory_told = run->no_memory;
 	if (run->gap.lost != before)
 		return true;
-	run->clean_before = run->clean_at;
 	run->clean_at = now;
 	return false;
 }
@@ -469,7 +465,7 @@ static int close_gap(struct run *run, uint64_t now)
 
 	gap.until = now;
 	run->gap = (struct gap){ 0 };
-	run->clean_at = run->clean_before = now;
+	run->clean_at = now;
 	on_change(run, &change);
 	r = take_snapshot(run);
 	return r ? r : look(run, choose_all, true);
@@ -480,9 +476,6 @@ static int watch_losses(struct run *run, bool ending)
 	uint64_t now = now_boottime();
 	bool rising = losses_rise(run, now);
 	int r;
-
-	if (ending)
-		losses_rise(run, now);
 
 	if (!run->gap.lost)
 		return 0;
@@ -697,7 +690,7 @@ static int begin(struct run *run)
 	if (!run->tracker || !run->denials)
 		return -ENOMEM;
 	run->offset = clock_offset();
-	run->clean_at = run->clean_before = now_boottime();
+	run->clean_at = now_boottime();
 	tracker_starting(run->tracker, true);
 	r = take_snapshot(run);
 	tracker_starting(run->tracker, false);

@@ -58,7 +58,7 @@ BENCH	:= $(patsubst tests/bench/%.c,$(O)/bench-%,$(sort $(wildcard tests/bench/*
 TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
 
 # The parts of `make check`, in this order; golden and e2e once their sources are there.
-PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint
+PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint kernels
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -169,7 +169,7 @@ $(O)/guest.cpio: $(O)/guest-init $(O)/portwake $(E2E) scripts/pack-guest
 	@$(call say,CPIO,$@)
 	$(Q)CC='$(CC)' LIBRARIES='$(LIBRARIES)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
 
-# Not a part of `make check` yet: it downloads kernels, and takes half an hour.
+# Downloads kernels, once, to $(CACHE).
 check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:CONDITION[:TEST]], REFRESH=1, JOBS=3)
 	$(Q)scripts/install-deps kernels
 	$(Q)$(MAKE) --no-print-directory $(O)/guest.cpio arm64

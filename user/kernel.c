@@ -67,7 +67,9 @@ int kernel_try_fentry(uint32_t function_id)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_FENTRY, .attach_btf_id = function_id);
+	struct bpf_prog_load_opts opts = {
+		.sz = sizeof(opts), .expected_attach_type = BPF_TRACE_FENTRY, .attach_btf_id = function_id,
+	};
 	_cleanup_close_ int program = bpf_prog_load(BPF_PROG_TYPE_TRACING, "portwake_ask", "GPL", nothing,
 						    ARRAY_SIZE(nothing), &opts);
 	_cleanup_close_ int link = -1;

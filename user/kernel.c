@@ -34,7 +34,7 @@ static void find_functions(const struct btf *btf, uint32_t first, struct kernel_
 
 	for (uint32_t id = first; id < end; id++) {
 		const struct btf_type *type = btf__type_by_id(btf, id);
-		struct kernel_function wanted, *found;
+		struct kernel_function wanted = { 0 }, *found;
 
 		if (BTF_INFO_KIND(type->info) != BTF_KIND_FUNC)
 			continue;

@@ -77,10 +77,9 @@ static void open_before(struct work *w)
 	ws_send(&sent, 7999);
 	ws_connect_ok(&joined, 7999);
 	work_step(w);
-	close(accepted);
 	ws_close(&bound);
 	ws_close(&chosen);
-	ws_close(&client);
+	ws_finish(&client, accepted);
 	ws_close(&udp);
 	ws_close(&sent);
 	ws_close(&joined);

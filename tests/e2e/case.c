@@ -283,7 +283,7 @@ static bool is_skipping(const struct seen *s)
 	return getenv("E2E_GUEST") && s->kind == KIND_GAP && strstr(s->line, "\"recursion\"");
 }
 
-/* What was released while portwake says that it missed something may be told late, and without its cause; or right. */
+/* What happened while portwake says that it missed something may be told late, without its cause, or not; or right. */
 static bool forgive_gaps(struct truth *t, const struct run *run)
 {
 	bool any = false;
@@ -294,7 +294,11 @@ static bool forgive_gaps(struct truth *t, const struct run *run)
 		for (uint32_t k = 0; is_skipping(gap) && k < t->happenings; k++) {
 			struct happening *h = &t->happening[k];
 
-			if (h->kind != KIND_RELEASE || h->t1 < gap->since || h->t0 > gap->until)
+			if (h->t1 < gap->since || h->t0 > gap->until)
+				continue;
+			if (h->kind == KIND_LISTEN || h->kind == KIND_TIME_WAIT)
+				h->optional = any = true;
+			if (h->kind != KIND_RELEASE)
 				continue;
 			h->late = any = true;
 			h->cause |= CAUSE_UNKNOWN;

@@ -61,6 +61,7 @@ static void describe(struct holder *out, const struct event *row)
 		.cookie = row->cookie, .netns = row->netns, .port = row->port, .remote_port = row->remote_port,
 		.proto = row->proto, .tcp_state = row->state, .state = state_of(row), .accepted = row->accepted,
 		.unfetched = row->traits & PW_T_UNFETCHED, .by_connect = row->by_connect,
+		.doubtful = snapshot_doubtful(row) && !row->accepted,
 		.locked = row->flags & PW_F_LOCKED, .options_known = row->sk, .reuse = row->traits & PW_T_REUSE,
 		.reuseport = row->traits & PW_T_REUSEPORT, .v6only = row->traits & PW_T_V6ONLY,
 		.bound_dev = row->bound_dev, .uid = row->sock_uid, .expires_ns = UNKNOWN_NS, .addr = row->addr,

@@ -29,7 +29,7 @@ enum pool_how {
 	POOL_BIND,		/* TCP: chosen by bind(0) or listen() */
 	POOL_EPHEMERAL,		/* UDP: chosen by bind(0), connect() or a send; by which is not kept */
 	POOL_ACCEPTED,		/* a listener's */
-	POOL_UNKNOWN,		/* a TIME_WAIT on a number that was bound */
+	POOL_UNKNOWN,		/* bound, then connected: it bound to 0 first, or a listener that has gone accepted it */
 	POOL_HOW_END
 };
 

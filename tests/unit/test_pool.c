@@ -156,6 +156,7 @@ static struct holder random_row(uint64_t *random, const bool *bound)
 	if (row.state != HOLDER_LISTEN && row.state != HOLDER_BOUND) {
 		row.remote = v4(10, (uint8_t)(unit_random(random) % 3));
 		row.remote_port = (uint16_t)(unit_random(random) % 2);
+		row.doubtful = row.proto == IPPROTO_TCP && !row.by_connect && !row.locked;
 	}
 	row.process_count = row.state != HOLDER_TIME_WAIT;
 	row.processes = &who[unit_random(random) % 4];
@@ -237,18 +238,22 @@ static void a_port_for_two_destinations(void **state)
 /* bind() before connect(): the number is lost to every connect(), and is counted once where it goes. */
 static void bind_before_connect(void **state)
 {
-	struct holder rows[] = { connected(100, 1), connected(101, 1), connected(102, 2) };
+	struct holder rows[] = { connected(100, 1), connected(101, 1), connected(102, 2), connected(103, 1) };
 	_cleanup_pool_ struct pool pool = { 0 };
 
 	(void)state;
 	set_range("\n", 0);
-	rows[1].by_connect = false;
-	pool = counted(rows, 3, IPPROTO_TCP);
-	assert_int_equal(pool.connectable, 39);
+	rows[1].by_connect = rows[3].by_connect = false;
+	rows[1].locked = true;
+	/* To 0: perhaps accepted, and then of no destination. */
+	rows[3].doubtful = true;
+	pool = counted(rows, 4, IPPROTO_TCP);
+	assert_int_equal(pool.connectable, 38);
 	assert_int_equal(pool.destinations[0].held, 2);
-	assert_int_equal(pool.destinations[0].left, 38);
-	assert_int_equal(pool.destinations[1].left, 38);
-	assert_int_equal(pool.how[POOL_BIND], 1);
+	assert_int_equal(pool.destinations[0].left, 37);
+	assert_int_equal(pool.destinations[1].left, 37);
+	assert_int_equal(pool.how[POOL_EXPLICIT], 1);
+	assert_int_equal(pool.how[POOL_UNKNOWN], 1);
 	assert_int_equal(pool.how[POOL_CONNECT], 2);
 }
 

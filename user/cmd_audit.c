@@ -245,5 +245,5 @@ int cmd_audit(const struct options *options)
 		return STATUS_FAILED;
 	}
 	r = print_all(&out);
-	return r ? r : at_risk ? STATUS_FAILED : STATUS_DONE;
+	return r ? r : at_risk || !scene_known(&scene) ? STATUS_FAILED : STATUS_DONE;
 }

@@ -375,6 +375,7 @@ int cmd_pool(const struct options *options)
 {
 	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
 	_cleanup_look_ struct look before = { .scene = SCENE_INIT }, now = { .scene = SCENE_INIT };
+	bool known = true;
 	sigset_t mask;
 	int r = tracing_set(&tracing, options);
 
@@ -392,11 +393,12 @@ int cmd_pool(const struct options *options)
 			r = compare_looks(&now, &before);
 		if (!r)
 			r = print_interruptibly(options, &now, &mask);
+		known &= scene_known(&now.scene);
 		if (!options->watch || stopped)
 			break;
 		look_done(&before);
 		before = now;
 		now = (struct look){ .scene = SCENE_INIT };
 	}
-	return r;
+	return r ? r : known ? STATUS_DONE : STATUS_FAILED;
 }

@@ -282,6 +282,22 @@ static void audit_in_words(void **state)
 	room_free(&room);
 }
 
+/* No "nothing": it was not looked at. */
+static void audit_without_a_range(void **state)
+{
+	struct room *room = room_new(FAM_V4, "20000 20003", "");
+	struct run *run;
+
+	(void)state;
+	room_listener(room, 20000);
+	run = run_start(&(struct run_options){ .text = true, .before_exec = room_enter_blind, .arg = room->stage,
+					       .args = ARGS("audit", "-n", room->stage->inode) });
+	assert_int_equal(run_wait(run, 20 * SECOND), 1);
+	assert_int_equal(run->partial_len, 0);
+	assert_non_null(strstr(run->talk, "cannot be read"));
+	room_free(&room);
+}
+
 static const struct plain list[] = {
 	{ "audit_line_puts_it_right_ipv4", audit_line_puts_it_right_ipv4 },
 	{ "audit_line_puts_it_right_ipv6", audit_line_puts_it_right_ipv6 },
@@ -291,6 +307,7 @@ static const struct plain list[] = {
 	{ "audit_names_who_sits_there_ipv6", audit_names_who_sits_there_ipv6 },
 	{ "audit_nodeports", audit_nodeports },
 	{ "audit_of_another_namespace", audit_of_another_namespace },
+	{ "audit_without_a_range", audit_without_a_range },
 	{ "audit_in_words", audit_in_words },
 };
 

@@ -431,6 +431,22 @@ static void pool_of_no_namespace(void **state)
 	assert_int_equal(run->partial_len, 0);
 }
 
+/* No "nothing": it was not looked at. */
+static void pool_without_a_range(void **state)
+{
+	struct room *room = room_new(FAM_V4, "20000 20003", "");
+	struct run *run;
+
+	(void)state;
+	room_listener(room, 20000);
+	run = run_start(&(struct run_options){ .text = true, .before_exec = room_enter_blind, .arg = room->stage,
+					       .args = ARGS("pool", "-d", "50ms", "-n", room->stage->inode) });
+	assert_int_equal(run_wait(run, 20 * SECOND), 1);
+	assert_int_equal(run->partial_len, 0);
+	assert_non_null(strstr(run->talk, "cannot be read"));
+	room_free(&room);
+}
+
 static const struct plain list[] = {
 	{ "pool_counts_ipv4", pool_counts_ipv4 },
 	{ "pool_counts_ipv6", pool_counts_ipv6 },
@@ -442,6 +458,7 @@ static const struct plain list[] = {
 	{ "pool_tells_reusable_time_waits", pool_tells_reusable_time_waits },
 	{ "pool_tells_how_long_it_lasts", pool_tells_how_long_it_lasts },
 	{ "pool_watches_until_told", pool_watches_until_told },
+	{ "pool_without_a_range", pool_without_a_range },
 	{ "pool_in_words", pool_in_words },
 	{ "pool_of_no_namespace", pool_of_no_namespace },
 };

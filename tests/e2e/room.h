@@ -22,6 +22,8 @@ struct room {
 /* range: "20000 20019"; reserved: "" for none. No TIME_WAIT is taken over by connect() there. */
 struct room *room_new(enum fam fam, const char *range, const char *reserved);
 void room_free(struct room **room);
+/* For run_start() with the room's stage: a child that is in the room, and where /proc/sys shows nothing. */
+void room_enter_blind(void *stage);
 /* A file below /proc/sys/net/ipv4 of the room. */
 void room_write(const struct room *room, const char *name, const char *text);
 void room_read(const struct room *room, const char *name, char *text, size_t size);

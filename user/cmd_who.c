@@ -29,6 +29,7 @@ struct who {
 	struct tracing *tracing;
 	struct range range;
 	uint32_t netns;
+	bool in_view[PW_FILTER];	/* of options->settings.netns */
 	struct map cmdlines;	/* struct process -> char *; "" none */
 	struct buf out;
 	unsigned int line;	/* of stdin */
@@ -264,18 +265,20 @@ static int on_netns(void *arg, uint32_t inode)
 
 	who->netns = inode;
 	(void)!range_read(&who->range);
+	for (uint32_t i = 0; i < who->options->settings.netns_count; i++)
+		who->in_view[i] |= who->options->settings.netns[i] == inode;
 	return 0;
 }
 
-/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none asked about is in view. */
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: one asked about is not in view. */
 static int find_range(struct who *who)
 {
 	const struct pw_settings *s = &who->options->settings;
 	struct stat st;
 	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
 
-	if (!r && s->netns_count && !who->netns)
-		r = -ENOENT;
+	for (uint32_t i = 0; i < s->netns_count && !r; i++)
+		r = who->in_view[i] ? 0 : -ENOENT;
 	if (r || s->netns_count == 1)
 		return r;
 	if (stat("/proc/self/ns/net", &st) < 0)
@@ -304,7 +307,8 @@ int cmd_who(const struct options *options)
 		return r;
 	r = find_range(&who);
 	if (r == -ENOENT) {
-		log_error("--netns: that network namespace is not in view: no process and no mount here shows it");
+		log_error("--netns: %s network namespace is not in view: no process and no mount here shows it",
+			  options->settings.netns_count > 1 ? "one such" : "that");
 		return STATUS_USAGE;
 	}
 	if (r)

@@ -173,6 +173,11 @@ static void namespace_out_of_view(void **state)
 	assert_int_equal(run_wait(run, WITHIN), 2);
 	assert_says(run->talk, "not in view");
 	assert_string_equal(run->partial, "");
+	/* Nor of a part: the answer would be one about the rest. */
+	run = start_who(ARGS("--netns", "/proc/self/ns/net", "--netns", "7", "7801"), NULL, NULL);
+	assert_int_equal(run_wait(run, WITHIN), 2);
+	assert_says(run->talk, "not in view");
+	assert_string_equal(run->partial, "");
 }
 
 static void to_nobody(void *arg)

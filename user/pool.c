@@ -61,7 +61,7 @@ static void count_sockets(struct counting *c)
 		pool->states[row->state]++;
 		pool->how[how_of(row)]++;
 		port_set_add(&held, row->port);
-		if (!row->by_connect)
+		if (!row->by_connect || row->locked)
 			port_set_add(&c->bound, row->port);
 	}
 	pool->held = count_ports(&held);

@@ -8,9 +8,10 @@
  * - bind(0), listen() and UDP want a number that nobody holds (inet_csk_find_open_port(), udp_lib_get_port()): `free`.
  *   They may get more: a number held only on another address, or one shared by SO_REUSEADDR or SO_REUSEPORT.
  * - TCP connect() also takes a number that others hold, as long as the four-tuple is new and connect() took it for
- *   them too: __inet_hash_connect() passes over every bind bucket with fastreuse >= 0, that is each that bind() or
- *   listen() made, and asks __inet_check_established() of the others. `connectable` is what it may take towards a
- *   destination not connected to yet; of each other destination, `left`.
+ *   them too: __inet_hash_connect() passes over every bind bucket with fastreuse >= 0 or fastreuseport >= 0, that is
+ *   each that bind() or listen() made or joined (inet_csk_update_fastreuse()), and asks __inet_check_established() of
+ *   the others. `connectable` is what it may take towards a destination not connected to yet; of each other
+ *   destination, `left`.
  * - towards one destination a closed connection keeps its number for 60 s (TCP_TIMEWAIT_LEN): connectable / 60 s is
  *   what can be kept up, unless tcp_tw_reuse lets connect() take the number over sooner (tcp_twsk_unique()).
  */

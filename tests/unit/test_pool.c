@@ -257,6 +257,20 @@ static void bind_before_connect(void **state)
 	assert_int_equal(pool.how[POOL_CONNECT], 2);
 }
 
+/* SO_REUSEADDR lets bind() join a number that connect() took: from then on it is lost as well. */
+static void bind_joins_a_connection(void **state)
+{
+	struct holder row = connected(100, 1);
+	_cleanup_pool_ struct pool pool = { 0 };
+
+	(void)state;
+	set_range("\n", 0);
+	row.locked = true;
+	pool = counted(&row, 1, IPPROTO_TCP);
+	assert_int_equal(pool.connectable, 39);
+	assert_int_equal(pool.destinations[0].left, 39);
+}
+
 static void accepted_go_nowhere(void **state)
 {
 	struct holder rows[] = { tcp(105, HOLDER_LISTEN), connected(105, 1), connected(105, 2) };
@@ -445,6 +459,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(range_not_known),
 	cmocka_unit_test(a_port_for_two_destinations),
 	cmocka_unit_test(bind_before_connect),
+	cmocka_unit_test(bind_joins_a_connection),
 	cmocka_unit_test(accepted_go_nowhere),
 	cmocka_unit_test(how_a_number_was_come_by),
 	cmocka_unit_test(time_waits_taken_over),

@@ -4,7 +4,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -162,14 +161,13 @@ struct input {
 	char data[16384];
 	size_t length, at;
 	bool ended;
+	bool cut;		/* the last line was longer than fits */
 };
 
-/* Is there more without waiting? */
-static bool more_is_there(const struct input *in)
+/* Is there another line without waiting? The rest of half a one may be long in coming. */
+static bool line_is_there(const struct input *in)
 {
-	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
-
-	return in->at < in->length || (!in->ended && poll(&fd, 1, 0) > 0);
+	return memchr(in->data + in->at, '\n', in->length - in->at);
 }
 
 static int fill(struct input *in)
@@ -193,6 +191,7 @@ static int next_line(struct input *in, char line[LINE_SIZE])
 	size_t used = 0;
 	bool any = false;
 
+	in->cut = false;
 	for (;;) {
 		char c;
 		int r = in->at == in->length && !in->ended ? fill(in) : 0;
@@ -207,17 +206,21 @@ static int next_line(struct input *in, char line[LINE_SIZE])
 			break;
 		if (used < LINE_SIZE - 1)
 			line[used++] = c ? c : '?';
+		else
+			in->cut = true;
 	}
 	line[used] = '\0';
 	return any;
 }
 
-static void take_line(struct who *who, const char *line, struct question *questions, size_t *count)
+static void take_line(struct who *who, const char *line, bool cut, struct question *questions, size_t *count)
 {
 	char why[300];
 
 	who->line++;
-	if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
+	if (cut) {
+		snprintf(why, sizeof(why), "the line is longer than %d bytes", LINE_SIZE - 1);
+	} else if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
 		++*count;
 		return;
 	}
@@ -232,10 +235,10 @@ static int ask_batch(struct who *who, struct input *in, struct question question
 	size_t count = 0;
 	int r = 1;
 
-	while (r > 0 && count < BATCH && (!count || more_is_there(in))) {
+	while (r > 0 && count < BATCH && (!count || line_is_there(in))) {
 		r = next_line(in, line);
 		if (r > 0)
-			take_line(who, line, questions, &count);
+			take_line(who, line, in->cut, questions, &count);
 	}
 	if (r < 0) {
 		log_error("stdin: %s", strerror(-r));

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "user/clock.h"
 #include "user/holders.h"
 #include "user/line.h"
 #include "user/log.h"
@@ -28,6 +29,7 @@ struct who {
 	struct tracing *tracing;
 	struct range range;
 	uint32_t netns;
+	uint64_t time;		/* of the look; ns since 1970 */
 	bool in_view[PW_FILTER];	/* of options->settings.netns */
 	struct map cmdlines;	/* struct process -> char *; "" none */
 	struct buf out;
@@ -102,7 +104,7 @@ static int answer_all(struct who *who, const struct holders *holders, const stru
 {
 	struct answers answers = {
 		.json = who->options->json, .annotations = who->tracing->annotations, .range = &who->range,
-		.netns = who->netns, .cmdline = on_cmdline, .service = on_service, .flush = on_flush, .arg = who,
+		.netns = who->netns, .time = who->time, .cmdline = on_cmdline, .service = on_service, .flush = on_flush, .arg = who,
 	};
 	int r = answers_index(&answers, holders);
 
@@ -124,6 +126,7 @@ static int look_and_answer(struct who *who, const struct question *questions, si
 	char why[512] = "";
 	int r;
 
+	who->time = now_boottime() + (uint64_t)clock_offset();
 	filter.ports = &ports;
 	filter.settings.protos = 0;
 	for (size_t i = 0; i < count; i++)

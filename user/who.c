@@ -182,7 +182,10 @@ static void put_processes(struct js *js, const struct answers *a, const struct h
 	js_add(js, "processes", &list);
 }
 
-/* The kernel chose the number: known of what asked for one, of what connect() bound, and of what never connected. */
+/*
+ * Did the kernel choose the number? Not where the socket asked for one, and surely where connect() took it or where it
+ * never connected; else a listener may have accepted it, whose number was its own choice.
+ */
 static void put_ephemeral(struct js *js, const struct holder *h)
 {
 	bool doubtful = h->proto == IPPROTO_TCP && h->state != HOLDER_LISTEN && h->state != HOLDER_BOUND;
@@ -210,6 +213,8 @@ static void put_ends(struct js *js, const struct holder *h)
 		js_null(js, "remote_port");
 	js_uint(js, "netns", h->netns);
 	js_id(js, "cookie", h->cookie);
+	/* How many ports the socket had before, no kernel keeps. */
+	js_null(js, "generation");
 }
 
 static void put_options(struct js *js, const struct holder *h)
@@ -237,8 +242,10 @@ static int json_holder(const struct answers *a, const struct holder *h, struct b
 {
 	_cleanup_js_ struct js js = js_object();
 	enum without why = without(h);
+	char text[CLOCK_TEXT_SIZE];
 
 	js_str(&js, "event", "holder");
+	js_str(&js, "time", clock_format(a->time, text));
 	js_str(&js, "state", holder_state_name(h->state));
 	js_null(&js, "since");
 	js_null(&js, "until");
@@ -249,6 +256,7 @@ static int json_holder(const struct answers *a, const struct holder *h, struct b
 	js_str(&js, "without_process", why ? without_names[why] : NULL);
 	put_ends(&js, h);
 	put_ephemeral(&js, h);
+	js_str(&js, "how", h->by_connect && !h->locked ? "connect" : NULL);
 	js_bool(&js, "accepted", h->accepted);
 	if (h->state == HOLDER_TIME_WAIT && h->expires_ns != UNKNOWN_NS)
 		js_uint(&js, "seconds_left", seconds_left(h));

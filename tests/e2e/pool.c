@@ -447,6 +447,18 @@ static void pool_without_a_range(void **state)
 	room_free(&room);
 }
 
+static void pool_shows_no_control_character(void **state)
+{
+	struct room *room = room_new(FAM_V4, RANGE, "");
+	struct run *run;
+
+	(void)state;
+	room_bind(room, SOCK_DGRAM, 0);
+	run = room_ask_by_evil(room, 0, ARGS("pool", "-d", "50ms", "-n", room->stage->inode));
+	run_free(&run);
+	room_free(&room);
+}
+
 static const struct plain list[] = {
 	{ "pool_counts_ipv4", pool_counts_ipv4 },
 	{ "pool_counts_ipv6", pool_counts_ipv6 },
@@ -458,6 +470,7 @@ static const struct plain list[] = {
 	{ "pool_tells_reusable_time_waits", pool_tells_reusable_time_waits },
 	{ "pool_tells_how_long_it_lasts", pool_tells_how_long_it_lasts },
 	{ "pool_watches_until_told", pool_watches_until_told },
+	{ "pool_shows_no_control_character", pool_shows_no_control_character },
 	{ "pool_without_a_range", pool_without_a_range },
 	{ "pool_in_words", pool_in_words },
 	{ "pool_of_no_namespace", pool_of_no_namespace },

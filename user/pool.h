@@ -40,7 +40,7 @@ struct pool_destination {
 	uint16_t remote_port;
 	unsigned int held;		/* of usable ports */
 	unsigned int time_wait;		/* of them */
-	unsigned int reusable;		/* of those: a connect() may take them over, a second after the close */
+	unsigned int reusable;		/* of those: a connect() may take them over, tcp_tw_reuse_delay after the close */
 	unsigned int left;		/* as if none of those were taken over */
 	double seconds_left;		/* NAN: it does not grow, or there was no look before */
 };

@@ -104,7 +104,8 @@ static int answer_all(struct who *who, const struct holders *holders, const stru
 {
 	struct answers answers = {
 		.json = who->options->json, .annotations = who->tracing->annotations, .range = &who->range,
-		.netns = who->netns, .time = who->time, .cmdline = on_cmdline, .service = on_service, .flush = on_flush, .arg = who,
+		.netns = who->netns, .time = who->time, .cmdline = on_cmdline, .service = on_service, .flush = on_flush,
+		.arg = who,
 	};
 	int r = answers_index(&answers, holders);
 

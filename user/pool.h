@@ -30,7 +30,7 @@ enum pool_how {
 	POOL_BIND,		/* TCP: chosen by bind(0) or listen() */
 	POOL_EPHEMERAL,		/* UDP: chosen by bind(0), connect() or a send; by which is not kept */
 	POOL_ACCEPTED,		/* a listener's */
-	POOL_UNKNOWN,		/* bound, then connected: it bound to 0 first, or a listener that has gone accepted it */
+	POOL_UNKNOWN,		/* bound to 0 before it connected, or accepted by a listener that has gone */
 	POOL_HOW_END
 };
 
@@ -40,7 +40,7 @@ struct pool_destination {
 	uint16_t remote_port;
 	unsigned int held;		/* of usable ports */
 	unsigned int time_wait;		/* of them */
-	unsigned int reusable;		/* of those: a connect() may take them over, tcp_tw_reuse_delay after the close */
+	unsigned int reusable;		/* of those: connect() may take them over, tcp_tw_reuse_delay after the close */
 	unsigned int left;		/* as if none of those were taken over */
 	double seconds_left;		/* NAN: it does not grow, or there was no look before */
 };

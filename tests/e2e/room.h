@@ -44,7 +44,7 @@ uint16_t room_time_wait(struct room *room, int listener);
 /* Runs portwake in the room, as it must exit with that status: the one line that it says, as JSON. */
 json_t *room_ask(const struct room *room, int status, const char *const *args);
 
-/* What portwake says in words in the room, as it must exit with that status, while this process's name moves a cursor. */
+/* What portwake says in words in the room, as it must exit with that status, while this process's name is an escape. */
 struct run *room_ask_by_evil(const struct room *room, int status, const char *const *args);
 
 /* Members that must be there. */

@@ -23,7 +23,7 @@ static bool is_listener(const struct holder *row)
 /* Of a TIME_WAIT that connect() did not begin nobody can say who chose the number. */
 static bool passes_by(const struct holder *row)
 {
-	if (row->locked || row->accepted || row->tcp_state == STATE_LISTEN)
+	if (row->locked || row->accepted || row->doubtful || row->tcp_state == STATE_LISTEN)
 		return false;
 	return row->by_connect || row->state != HOLDER_TIME_WAIT;
 }

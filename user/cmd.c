@@ -163,6 +163,14 @@ void scene_warn(const struct scene *scene)
 		log_warn("%zu sockets are in network namespaces that no path leads to: not counted", scene->strays);
 }
 
+bool scene_known(const struct scene *scene)
+{
+	for (size_t i = 0; i < scene->count; i++)
+		if (!scene->netns[i].range.known)
+			return false;
+	return true;
+}
+
 /* --netns by number takes any: one that nothing leads to would be answered by silence. */
 static int check_netns(const struct scene *scene, const struct pw_settings *settings)
 {

@@ -69,6 +69,9 @@ void scene_done(struct scene *scene);
 /* Logs what was left out, if anything was. */
 void scene_warn(const struct scene *scene);
 
+/* Is the range of each namespace known? scene_take() has logged which is not. */
+bool scene_known(const struct scene *scene);
+
 /* All of it to stdout. STATUS_DONE, or logged; STATUS_DONE as well when a signal cut it short. */
 int print_all(const struct buf *out);
 

@@ -101,7 +101,7 @@ static void json_port(struct js *to, const struct audit_port *port)
 	js_add(to, NULL, &js);
 }
 
-static void json_netns(const struct told *told, struct buf *out)
+static int json_netns(const struct told *told, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object(), ports = js_array(), nodeports = js_object();
 	const struct range *range = &told->netns->range;
@@ -120,7 +120,7 @@ static void json_netns(const struct told *told, struct buf *out)
 	js_bool(&nodeports, "kubernetes", told->audit->kubernetes);
 	js_add(&js, "nodeports", &nodeports);
 	js_str(&js, "sysctl", told->fix);
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
 /* ---- text ---- */
@@ -186,7 +186,7 @@ static void text_nodeports(const struct audit *audit, struct buf *out)
 		   audit->kubernetes ? "; Kubernetes runs here" : "; no Kubernetes is seen here");
 }
 
-static void text_netns(const struct told *told, struct buf *out)
+static int text_netns(const struct told *told, struct buf *out)
 {
 	const struct range *range = &told->netns->range;
 
@@ -199,6 +199,7 @@ static void text_netns(const struct told *told, struct buf *out)
 	text_notes(told->audit, out);
 	if (told->fix)
 		buf_printf(out, "%s\n", told->fix);
+	return buf_error(out);
 }
 
 /* ---- the command ---- */
@@ -217,9 +218,8 @@ static int tell_netns(const struct options *options, const struct scene_netns *n
 		return r;
 	if (audit.at_risk)
 		told.fix = buf_text(&fix);
-	(options->json ? json_netns : text_netns)(&told, out);
 	*at_risk += audit.at_risk;
-	return 0;
+	return (options->json ? json_netns : text_netns)(&told, out);
 }
 
 int cmd_audit(const struct options *options)
@@ -241,9 +241,9 @@ int cmd_audit(const struct options *options)
 		if (scene.netns[i].range.known)
 			r = tell_netns(options, &scene.netns[i], tracing.annotations, time, &out, &at_risk);
 	if (r) {
-		log_error("no memory to look at the ports: %s", strerror(-r));
+		log_error("the ports cannot be told: %s", strerror(-r));
 		return STATUS_FAILED;
 	}
 	r = print_all(&out);
-	return r ? r : at_risk ? STATUS_FAILED : STATUS_DONE;
+	return r ? r : at_risk || !scene_known(&scene) ? STATUS_FAILED : STATUS_DONE;
 }

@@ -173,8 +173,8 @@ static void json_pool(struct js *to, const struct pool *pool)
 	js_add(to, NULL, &js);
 }
 
-static void json_netns(const struct scene_netns *netns, const struct counted *counted, const char *time,
-		       struct buf *out)
+static int json_netns(const struct scene_netns *netns, const struct counted *counted, const char *time,
+		      struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object(), list = js_array();
 	const struct range *range = &netns->range;
@@ -192,7 +192,7 @@ static void json_netns(const struct scene_netns *netns, const struct counted *co
 		if (is_told(&counted->pools[p]))
 			json_pool(&list, &counted->pools[p]);
 	js_add(&js, "protocols", &list);
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
 /* ---- text ---- */
@@ -299,8 +299,8 @@ static void text_pools(const struct range *range, const struct counted *counted,
 		text_processes(&counted->pools[p], out);
 }
 
-static void text_netns(const struct scene_netns *netns, const struct counted *counted, const char *time,
-		       struct buf *out)
+static int text_netns(const struct scene_netns *netns, const struct counted *counted, const char *time,
+		      struct buf *out)
 {
 	const struct range *range = &netns->range;
 	unsigned int sockets = 0;
@@ -314,6 +314,7 @@ static void text_netns(const struct scene_netns *netns, const struct counted *co
 	else
 		buf_adds(out, "  none is held\n");
 	buf_addc(out, '\n');
+	return buf_error(out);
 }
 
 /* ---- the command ---- */
@@ -322,12 +323,17 @@ static int print_look(const struct options *options, const struct look *look)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
 	char time[CLOCK_TEXT_SIZE];
+	int r = 0;
 
 	clock_format(look->scene.time + (uint64_t)clock_offset(), time);
-	for (size_t i = 0; i < look->scene.count; i++)
+	for (size_t i = 0; i < look->scene.count && !r; i++)
 		if (look->scene.netns[i].range.known)
-			(options->json ? json_netns : text_netns)(&look->scene.netns[i], &look->counted[i], time, &out);
-	return print_all(&out);
+			r = (options->json ? json_netns : text_netns)(&look->scene.netns[i], &look->counted[i], time,
+								      &out);
+	if (!r)
+		return print_all(&out);
+	log_error("the ports cannot be told: %s", strerror(-r));
+	return STATUS_FAILED;
 }
 
 static volatile sig_atomic_t stopped;
@@ -375,6 +381,7 @@ int cmd_pool(const struct options *options)
 {
 	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
 	_cleanup_look_ struct look before = { .scene = SCENE_INIT }, now = { .scene = SCENE_INIT };
+	bool known = true;
 	sigset_t mask;
 	int r = tracing_set(&tracing, options);
 
@@ -392,11 +399,12 @@ int cmd_pool(const struct options *options)
 			r = compare_looks(&now, &before);
 		if (!r)
 			r = print_interruptibly(options, &now, &mask);
+		known &= scene_known(&now.scene);
 		if (!options->watch || stopped)
 			break;
 		look_done(&before);
 		before = now;
 		now = (struct look){ .scene = SCENE_INIT };
 	}
-	return r;
+	return r ? r : known ? STATUS_DONE : STATUS_FAILED;
 }

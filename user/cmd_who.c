@@ -4,10 +4,10 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "user/clock.h"
 #include "user/holders.h"
 #include "user/line.h"
 #include "user/log.h"
@@ -29,6 +29,8 @@ struct who {
 	struct tracing *tracing;
 	struct range range;
 	uint32_t netns;
+	uint64_t time;		/* of the look; ns since 1970 */
+	bool in_view[PW_FILTER];	/* of options->settings.netns */
 	struct map cmdlines;	/* struct process -> char *; "" none */
 	struct buf out;
 	unsigned int line;	/* of stdin */
@@ -102,7 +104,8 @@ static int answer_all(struct who *who, const struct holders *holders, const stru
 {
 	struct answers answers = {
 		.json = who->options->json, .annotations = who->tracing->annotations, .range = &who->range,
-		.netns = who->netns, .cmdline = on_cmdline, .service = on_service, .flush = on_flush, .arg = who,
+		.netns = who->netns, .time = who->time, .cmdline = on_cmdline, .service = on_service, .flush = on_flush,
+		.arg = who,
 	};
 	int r = answers_index(&answers, holders);
 
@@ -124,6 +127,7 @@ static int look_and_answer(struct who *who, const struct question *questions, si
 	char why[512] = "";
 	int r;
 
+	who->time = now_boottime() + (uint64_t)clock_offset();
 	filter.ports = &ports;
 	filter.settings.protos = 0;
 	for (size_t i = 0; i < count; i++)
@@ -161,14 +165,13 @@ struct input {
 	char data[16384];
 	size_t length, at;
 	bool ended;
+	bool cut;		/* the last line was longer than fits */
 };
 
-/* Is there more without waiting? */
-static bool more_is_there(const struct input *in)
+/* Is there another line without waiting? The rest of half a one may be long in coming. */
+static bool line_is_there(const struct input *in)
 {
-	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
-
-	return in->at < in->length || (!in->ended && poll(&fd, 1, 0) > 0);
+	return memchr(in->data + in->at, '\n', in->length - in->at);
 }
 
 static int fill(struct input *in)
@@ -192,6 +195,7 @@ static int next_line(struct input *in, char line[LINE_SIZE])
 	size_t used = 0;
 	bool any = false;
 
+	in->cut = false;
 	for (;;) {
 		char c;
 		int r = in->at == in->length && !in->ended ? fill(in) : 0;
@@ -206,17 +210,21 @@ static int next_line(struct input *in, char line[LINE_SIZE])
 			break;
 		if (used < LINE_SIZE - 1)
 			line[used++] = c ? c : '?';
+		else
+			in->cut = true;
 	}
 	line[used] = '\0';
 	return any;
 }
 
-static void take_line(struct who *who, const char *line, struct question *questions, size_t *count)
+static void take_line(struct who *who, const char *line, bool cut, struct question *questions, size_t *count)
 {
 	char why[300];
 
 	who->line++;
-	if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
+	if (cut) {
+		snprintf(why, sizeof(why), "the line is longer than %d bytes", LINE_SIZE - 1);
+	} else if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
 		++*count;
 		return;
 	}
@@ -231,10 +239,10 @@ static int ask_batch(struct who *who, struct input *in, struct question question
 	size_t count = 0;
 	int r = 1;
 
-	while (r > 0 && count < BATCH && (!count || more_is_there(in))) {
+	while (r > 0 && count < BATCH && (!count || line_is_there(in))) {
 		r = next_line(in, line);
 		if (r > 0)
-			take_line(who, line, questions, &count);
+			take_line(who, line, in->cut, questions, &count);
 	}
 	if (r < 0) {
 		log_error("stdin: %s", strerror(-r));
@@ -264,18 +272,20 @@ static int on_netns(void *arg, uint32_t inode)
 
 	who->netns = inode;
 	(void)!range_read(&who->range);
+	for (uint32_t i = 0; i < who->options->settings.netns_count; i++)
+		who->in_view[i] |= who->options->settings.netns[i] == inode;
 	return 0;
 }
 
-/* The namespace that is asked about; of several, and of none, our own. -ENOENT: none asked about is in view. */
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: one asked about is not in view. */
 static int find_range(struct who *who)
 {
 	const struct pw_settings *s = &who->options->settings;
 	struct stat st;
 	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
 
-	if (!r && s->netns_count && !who->netns)
-		r = -ENOENT;
+	for (uint32_t i = 0; i < s->netns_count && !r; i++)
+		r = who->in_view[i] ? 0 : -ENOENT;
 	if (r || s->netns_count == 1)
 		return r;
 	if (stat("/proc/self/ns/net", &st) < 0)
@@ -304,7 +314,8 @@ int cmd_who(const struct options *options)
 		return r;
 	r = find_range(&who);
 	if (r == -ENOENT) {
-		log_error("--netns: that network namespace is not in view: no process and no mount here shows it");
+		log_error("--netns: %s network namespace is not in view: no process and no mount here shows it",
+			  options->settings.netns_count > 1 ? "one such" : "that");
 		return STATUS_USAGE;
 	}
 	if (r)

@@ -61,6 +61,7 @@ static void describe(struct holder *out, const struct event *row)
 		.cookie = row->cookie, .netns = row->netns, .port = row->port, .remote_port = row->remote_port,
 		.proto = row->proto, .tcp_state = row->state, .state = state_of(row), .accepted = row->accepted,
 		.unfetched = row->traits & PW_T_UNFETCHED, .by_connect = row->by_connect,
+		.doubtful = snapshot_doubtful(row) && !row->accepted,
 		.locked = row->flags & PW_F_LOCKED, .options_known = row->sk, .reuse = row->traits & PW_T_REUSE,
 		.reuseport = row->traits & PW_T_REUSEPORT, .v6only = row->traits & PW_T_V6ONLY,
 		.bound_dev = row->bound_dev, .uid = row->sock_uid, .expires_ns = UNKNOWN_NS, .addr = row->addr,
@@ -113,6 +114,24 @@ static const struct event *last_row(const struct event *rows, size_t at, size_t 
 	return rows[end - 1].sk ? &rows[end - 1] : &rows[at];
 }
 
+/*
+ * Does a TIME_WAIT stand for the connection of rows[at .. end)? A socket that is seen with its descriptor and closes
+ * before its namespace is walked is there twice; sorted, its TIME_WAITs follow it.
+ */
+static bool has_ended(const struct snapshot *s, size_t at, size_t end)
+{
+	const struct event *row = last_row(s->rows, at, end);
+	enum holder_state state = state_of(row);
+
+	if (row->proto != IPPROTO_TCP || (state != HOLDER_CONNECTED && state != HOLDER_ORPHAN))
+		return false;
+	for (; end < s->count && s->rows[end].cookie == row->cookie; end++)
+		if (s->rows[end].port == row->port && s->rows[end].remote_port == row->remote_port &&
+		    !memcmp(&s->rows[end].remote, &row->remote, sizeof(row->remote)))
+			return true;
+	return false;
+}
+
 int holders_of(struct holders *h, const struct snapshot *s, struct holder_wait *waits, size_t wait_count,
 	       struct identity *identity)
 {
@@ -129,10 +148,13 @@ int holders_of(struct holders *h, const struct snapshot *s, struct holder_wait *
 	if (wait_count)
 		qsort(waits, wait_count, sizeof(*waits), compare_waits);
 	for (size_t at = 0; at < s->count; at = end) {
-		struct holder *holder = &h->rows[h->count++];
+		struct holder *holder = &h->rows[h->count];
 
 		for (end = at + 1; end < s->count && snapshot_same(&s->rows[at], &s->rows[end]);)
 			end++;
+		if (has_ended(s, at, end))
+			continue;
+		h->count++;
 		describe(holder, last_row(s->rows, at, end));
 		take_processes(h, holder, s->rows, at, end);
 		if (holder->state == HOLDER_TIME_WAIT)

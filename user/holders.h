@@ -42,6 +42,7 @@ struct holder {
 	bool accepted;			/* shares its listener's port: took none itself */
 	bool unfetched;			/* accepted by the kernel; no accept() has fetched it yet */
 	bool by_connect;		/* connect() chose the number (TCP) */
+	bool doubtful;			/* snapshot_doubtful(), and not accepted: which way it went is past */
 	bool locked;			/* asked for by number (SOCK_BINDPORT_LOCK) */
 	bool options_known;		/* false: of a socket that sock_diag alone tells of; what follows is 0 */
 	bool reuse, reuseport, v6only;	/* of the socket now */

@@ -66,20 +66,37 @@ static bool is_wanted(const struct walk *walk, uint32_t inode)
 	return !walk->count;
 }
 
+/* Can it be pasted into a shell as it is, and does it lead there? */
+static bool is_way(const char *path, uint32_t inode)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._:@-";
+	uint32_t found = 0;
+
+	return !path[strspn(path, plain)] && !inode_of(path, &found) && found == inode;
+}
+
+static int put_way(struct walk *walk, const char *path, uint32_t inode)
+{
+	if (!is_way(path, inode))
+		return 0;
+	return snprintf(walk->path, walk->path_size, "%s", path) < (int)walk->path_size ? 1 : -ENAMETOOLONG;
+}
+
 static int enter(struct walk *walk, const char *path, uint32_t inode)
 {
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 
 	if (!is_wanted(walk, inode) || map_get(&walk->seen, inode))
 		return 0;
 	if (walk->path)
-		return snprintf(walk->path, walk->path_size, "%s", path) < (int)walk->path_size ? 1 : -ENAMETOOLONG;
+		return put_way(walk, path, inode);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	/* The process may have gone meanwhile, or left it, and the mount be out of reach: others may yet lead there. */
+	if (fd < 0 || fstat(fd, &st) < 0 || (uint32_t)st.st_ino != inode || setns(fd, CLONE_NEWNET) < 0)
+		return 0;
 	if (map_put(&walk->seen, inode, walk))
 		return -ENOMEM;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	/* It may have gone meanwhile, or be out of our reach: then it is not in view. */
-	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
-		return 0;
 	return walk->visit(walk->arg, inode);
 }
 
@@ -119,6 +136,25 @@ static int each_process(struct walk *walk)
 	return r;
 }
 
+static bool is_octal(const char *text)
+{
+	return text[0] >= '0' && text[0] <= '3' && text[1] >= '0' && text[1] <= '7' && text[2] >= '0' && text[2] <= '7';
+}
+
+/* "\040" is a blank: mangle_path() of the kernel's fs/seq_file.c. In place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *at = text; *at; to++) {
+		bool octal = at[0] == '\\' && is_octal(at + 1);
+
+		*to = octal ? (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0')) : *at;
+		at += octal ? 4 : 1;
+	}
+	*to = '\0';
+}
+
 /* Mounted ones (`ip netns`, container engines): field 4 of mountinfo is "net:[inode]", field 5 the place. */
 static int each_mount(struct walk *walk)
 {
@@ -129,8 +165,10 @@ static int each_mount(struct walk *walk)
 	while (file && !r && fgets(line, sizeof(line), file)) {
 		uint32_t inode;
 
-		if (sscanf(line, "%*s %*s %*s %255s %2047s", root, place) == 2 && parse_link(root, &inode))
-			r = enter(walk, place, inode);
+		if (sscanf(line, "%*s %*s %*s %255s %2047s", root, place) != 2 || !parse_link(root, &inode))
+			continue;
+		unescape(place);
+		r = enter(walk, place, inode);
 	}
 	return r;
 }

@@ -20,7 +20,10 @@ int netns_resolve(const char *text, uint32_t *inode);
  */
 int netns_walk(const uint32_t *wanted, size_t count, int (*visit)(void *arg, uint32_t inode), void *arg);
 
-/* A path by which the namespace can be entered, as nsenter --net= takes it. 0, -ENOENT (none is in view) or -errno. */
+/*
+ * A path by which the namespace can be entered, as nsenter --net= takes it, of bytes that mean nothing to a shell. 0,
+ * -ENOENT (none is in view) or -errno.
+ */
 int netns_path(uint32_t inode, char *path, size_t size);
 
 /* The same in one, which the process with this pid (0: none) is probably in. What visit() returned; 0 when it is not in view. */

@@ -26,7 +26,7 @@ static enum pool_how how_of(const struct holder *row)
 		return POOL_EPHEMERAL;
 	if (row->by_connect)
 		return POOL_CONNECT;
-	return row->state == HOLDER_TIME_WAIT ? POOL_UNKNOWN : POOL_BIND;
+	return row->doubtful || row->state == HOLDER_TIME_WAIT ? POOL_UNKNOWN : POOL_BIND;
 }
 
 /* ---- counting ---- */
@@ -61,7 +61,7 @@ static void count_sockets(struct counting *c)
 		pool->states[row->state]++;
 		pool->how[how_of(row)]++;
 		port_set_add(&held, row->port);
-		if (!row->by_connect)
+		if (!row->by_connect || row->locked)
 			port_set_add(&c->bound, row->port);
 	}
 	pool->held = count_ports(&held);
@@ -154,7 +154,7 @@ static struct pool_destination destination(const struct counting *c, const struc
 /* What has ended is in no four-tuple any more, though it remembers its remote end. */
 static bool goes_out(const struct holder *row)
 {
-	return row->remote.family && !row->accepted && row->state != HOLDER_CLOSED;
+	return row->remote.family && !row->accepted && !row->doubtful && row->state != HOLDER_CLOSED;
 }
 
 static int count_destinations(struct counting *c)

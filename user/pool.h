@@ -8,9 +8,10 @@
  * - bind(0), listen() and UDP want a number that nobody holds (inet_csk_find_open_port(), udp_lib_get_port()): `free`.
  *   They may get more: a number held only on another address, or one shared by SO_REUSEADDR or SO_REUSEPORT.
  * - TCP connect() also takes a number that others hold, as long as the four-tuple is new and connect() took it for
- *   them too: __inet_hash_connect() passes over every bind bucket with fastreuse >= 0, that is each that bind() or
- *   listen() made, and asks __inet_check_established() of the others. `connectable` is what it may take towards a
- *   destination not connected to yet; of each other destination, `left`.
+ *   them too: __inet_hash_connect() passes over every bind bucket with fastreuse >= 0 or fastreuseport >= 0, that is
+ *   each that bind() or listen() made or joined (inet_csk_update_fastreuse()), and asks __inet_check_established() of
+ *   the others. `connectable` is what it may take towards a destination not connected to yet; of each other
+ *   destination, `left`.
  * - towards one destination a closed connection keeps its number for 60 s (TCP_TIMEWAIT_LEN): connectable / 60 s is
  *   what can be kept up, unless tcp_tw_reuse lets connect() take the number over sooner (tcp_twsk_unique()).
  */
@@ -29,7 +30,7 @@ enum pool_how {
 	POOL_BIND,		/* TCP: chosen by bind(0) or listen() */
 	POOL_EPHEMERAL,		/* UDP: chosen by bind(0), connect() or a send; by which is not kept */
 	POOL_ACCEPTED,		/* a listener's */
-	POOL_UNKNOWN,		/* a TIME_WAIT on a number that was bound */
+	POOL_UNKNOWN,		/* bound to 0 before it connected, or accepted by a listener that has gone */
 	POOL_HOW_END
 };
 
@@ -39,7 +40,7 @@ struct pool_destination {
 	uint16_t remote_port;
 	unsigned int held;		/* of usable ports */
 	unsigned int time_wait;		/* of them */
-	unsigned int reusable;		/* of those: a connect() may take them over, a second after the close */
+	unsigned int reusable;		/* of those: connect() may take them over, tcp_tw_reuse_delay after the close */
 	unsigned int left;		/* as if none of those were taken over */
 	double seconds_left;		/* NAN: it does not grow, or there was no look before */
 };

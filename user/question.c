@@ -74,8 +74,9 @@ int question_parse_line(const char *line, unsigned int asked, struct question *o
 		return r;
 	line += length;
 	line += strspn(line, " \t\r");
-	snprintf(shown, sizeof(shown), "%s", line);
-	shown[strcspn(shown, "\r")] = '\0';
+	for (length = strlen(line); length && strchr(" \t\r", line[length - 1]);)
+		length--;
+	snprintf(shown, sizeof(shown), "%.*s", (int)length, line);
 	if (*shown && (clock_parse(shown, &q.time) || !q.time)) {
 		snprintf(why, size, "'%s' is not a time; as in 2026-11-20T12:03:07Z or 2026-11-20 12:03:07", shown);
 		return -EINVAL;

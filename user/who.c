@@ -182,7 +182,10 @@ static void put_processes(struct js *js, const struct answers *a, const struct h
 	js_add(js, "processes", &list);
 }
 
-/* The kernel chose the number: known of what asked for one, of what connect() bound, and of what never connected. */
+/*
+ * Did the kernel choose the number? Not where the socket asked for one, and surely where connect() took it or where it
+ * never connected; else a listener may have accepted it, whose number was its own choice.
+ */
 static void put_ephemeral(struct js *js, const struct holder *h)
 {
 	bool doubtful = h->proto == IPPROTO_TCP && h->state != HOLDER_LISTEN && h->state != HOLDER_BOUND;
@@ -210,6 +213,8 @@ static void put_ends(struct js *js, const struct holder *h)
 		js_null(js, "remote_port");
 	js_uint(js, "netns", h->netns);
 	js_id(js, "cookie", h->cookie);
+	/* How many ports the socket had before, no kernel keeps. */
+	js_null(js, "generation");
 }
 
 static void put_options(struct js *js, const struct holder *h)
@@ -233,12 +238,14 @@ static void put_options(struct js *js, const struct holder *h)
 		js_null(js, "bound_dev");
 }
 
-static void json_holder(const struct answers *a, const struct holder *h, struct buf *out)
+static int json_holder(const struct answers *a, const struct holder *h, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
 	enum without why = without(h);
+	char text[CLOCK_TEXT_SIZE];
 
 	js_str(&js, "event", "holder");
+	js_str(&js, "time", clock_format(a->time, text));
 	js_str(&js, "state", holder_state_name(h->state));
 	js_null(&js, "since");
 	js_null(&js, "until");
@@ -249,13 +256,14 @@ static void json_holder(const struct answers *a, const struct holder *h, struct 
 	js_str(&js, "without_process", why ? without_names[why] : NULL);
 	put_ends(&js, h);
 	put_ephemeral(&js, h);
+	js_str(&js, "how", h->by_connect && !h->locked ? "connect" : NULL);
 	js_bool(&js, "accepted", h->accepted);
 	if (h->state == HOLDER_TIME_WAIT && h->expires_ns != UNKNOWN_NS)
 		js_uint(&js, "seconds_left", seconds_left(h));
 	else
 		js_null(&js, "seconds_left");
 	put_options(&js, h);
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
 static void put_known(struct js *js, const struct known *known)
@@ -290,7 +298,7 @@ static void put_range(struct js *js, const struct range *range, uint16_t port)
 }
 
 /* held NULL: not known. */
-static void json_port(const struct answers *a, uint16_t port, uint8_t proto, const struct held *held, struct buf *out)
+static int json_port(const struct answers *a, uint16_t port, uint8_t proto, const struct held *held, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
 	struct known known = known_of(a, port, proto);
@@ -308,10 +316,10 @@ static void json_port(const struct answers *a, uint16_t port, uint8_t proto, con
 		js_uint(&js, "holders", held->count);
 	else
 		js_null(&js, "holders");
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
-static void json_range(const struct question *q, uint8_t proto, size_t held, struct buf *out)
+static int json_range(const struct question *q, uint8_t proto, size_t held, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
 
@@ -320,12 +328,12 @@ static void json_range(const struct question *q, uint8_t proto, size_t held, str
 	js_uint(&js, "last", q->last);
 	js_str(&js, "proto", proto_name(proto));
 	js_uint(&js, "held", held);
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
 static const char blind_reason[] = "there is no history to ask: nothing was recorded";
 
-static void json_blind(const struct question *q, uint8_t proto, struct buf *out)
+static int json_blind(const struct question *q, uint8_t proto, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
 	char text[CLOCK_TEXT_SIZE];
@@ -336,7 +344,7 @@ static void json_blind(const struct question *q, uint8_t proto, struct buf *out)
 	js_str(&js, "since", clock_format(q->time, text));
 	js_str(&js, "until", clock_format(q->time, text));
 	js_str(&js, "reason", blind_reason);
-	(void)!js_line(&js, out);
+	return js_line(&js, out);
 }
 
 /* ---- text ---- */
@@ -509,36 +517,40 @@ static int json_holders(const struct answers *a, const struct held *held, struct
 	int r = 0;
 
 	for (size_t i = 0; i < held->count && !r; i++) {
-		json_holder(a, held->rows[i], out);
-		r = pass_on(a, out);
+		r = json_holder(a, held->rows[i], out);
+		if (!r)
+			r = pass_on(a, out);
 	}
 	return r;
 }
 
 static int answer_now(const struct answers *a, uint16_t port, uint8_t proto, const struct held *held, struct buf *out)
 {
-	int r;
+	int r = 0;
 
 	if (a->json)
-		json_port(a, port, proto, held, out);
+		r = json_port(a, port, proto, held, out);
 	else
 		text_port(a, port, proto, out);
-	r = (a->json ? json_holders : text_holders)(a, held, out);
+	if (!r)
+		r = (a->json ? json_holders : text_holders)(a, held, out);
 	return r ? r : pass_on(a, out);
 }
 
 static int answer_past(const struct answers *a, const struct question *q, uint8_t proto, struct buf *out)
 {
 	char text[CLOCK_TEXT_SIZE];
+	int r = 0;
 
 	if (a->json) {
-		json_port(a, q->first, proto, NULL, out);
-		json_blind(q, proto, out);
+		r = json_port(a, q->first, proto, NULL, out);
+		if (!r)
+			r = json_blind(q, proto, out);
 	} else {
 		text_port(a, q->first, proto, out);
 		buf_printf(out, "  %-10s not known at %s: %s\n", "held by", clock_format(q->time, text), blind_reason);
 	}
-	return pass_on(a, out);
+	return r ? r : pass_on(a, out);
 }
 
 /* Hardly anybody means UDP-Lite. */
@@ -565,10 +577,10 @@ static int answer_range(const struct answers *a, const struct question *q, uint8
 	if (r || (!count && may_be_silent(q, proto)))
 		return r;
 	if (a->json)
-		json_range(q, proto, count, out);
+		r = json_range(q, proto, count, out);
 	else
 		buf_printf(out, "%u-%u/%s: %zu of %u ports held\n", q->first, q->last, proto_name(proto), count, ports);
-	return pass_on(a, out);
+	return r ? r : pass_on(a, out);
 }
 
 static int answer_proto(const struct answers *a, const struct question *q, uint8_t proto, struct buf *out)

@@ -18,6 +18,7 @@ struct answers {
 	const struct annotate_table *annotations;
 	const struct range *range;	/* of the namespace that is asked about; unknown is said */
 	uint32_t netns;			/* its inode */
+	uint64_t time;			/* of the look: ns since 1970 */
 	const struct holder **by_port;	/* by port and protocol; of one port by namespace */
 	size_t count;
 	/* The command line of a process, NULL when not known; valid until the next call. */

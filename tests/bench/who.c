@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,22 @@ static void report(const struct contender *contenders, size_t count, unsigned in
 	}
 }
 
+/* Exit status 0 and this process in the answer: what is timed is an answer. */
+static void check_answer(const char *command)
+{
+	char line[4096], own[32];
+	FILE *out = popen(command, "re");
+	bool found = false;
+
+	snprintf(own, sizeof(own), " pid %d ", getpid());
+	while (out && fgets(line, sizeof(line), out))
+		found |= strstr(line, own) != NULL;
+	if (out && !pclose(out) && found)
+		return;
+	fprintf(stderr, "bench-who: %s: does not tell that pid %d listens there\n", command, getpid());
+	exit(1);
+}
+
 static void wait_ready(int fd)
 {
 	char c;
@@ -190,6 +207,7 @@ int main(int argc, char **argv)
 	snprintf(contenders[0].command, sizeof(contenders[0].command), "%s who %d", program, ASKED_PORT);
 	snprintf(contenders[1].command, sizeof(contenders[1].command), "ss -tanp 'sport = :%d'", ASKED_PORT);
 	snprintf(contenders[2].command, sizeof(contenders[2].command), "lsof -n -P -i :%d", ASKED_PORT);
+	check_answer(contenders[0].command);
 	race(contenders, 3);
 	report(contenders, 3, sockets);
 	for (int i = 0; i < PROCESSES; i++)

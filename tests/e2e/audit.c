@@ -282,6 +282,71 @@ static void audit_in_words(void **state)
 	room_free(&room);
 }
 
+/* No "nothing": it was not looked at. */
+static void audit_without_a_range(void **state)
+{
+	struct room *room = room_new(FAM_V4, "20000 20003", "");
+	struct run *run;
+
+	(void)state;
+	room_listener(room, 20000);
+	run = run_start(&(struct run_options){ .text = true, .before_exec = room_enter_blind, .arg = room->stage,
+					       .args = ARGS("audit", "-n", room->stage->inode) });
+	assert_int_equal(run_wait(run, 20 * SECOND), 1);
+	assert_int_equal(run->partial_len, 0);
+	assert_non_null(strstr(run->talk, "cannot be read"));
+	room_free(&room);
+}
+
+/* On an annotated port what asked for it is a service, listening or not. */
+static void audit_service_that_does_not_listen(void **state)
+{
+	struct room *room = room_new(FAM_V6, "60420 60421", "");
+	const json_t *one;
+	json_t *row;
+
+	(void)state;
+	assert_true(room_bind(room, SOCK_STREAM, 60420) >= 0 && room_bind(room, SOCK_STREAM, 60421) >= 0);
+	row = ask(room, 1);
+	assert_int_equal(json_array_size(room_get(row, "ports")), 1);
+	one = port_of(row, "tcp", 60420);
+	assert_string_equal(room_text(one, "kind"), "service");
+	assert_int_equal(room_int(one, "services"), 1);
+	assert_int_equal(room_int(room_get(one, "service"), "pid"), getpid());
+	assert_string_equal(room_text(room_get(one, "service"), "state"), "bound");
+	assert_string_equal(reserve_line(row), "60420");
+	json_decref(row);
+	room_free(&room);
+}
+
+/* Three to as many destinations share the port: the first is named, all are counted. */
+static void audit_counts_passers_by(void **state)
+{
+	struct room *room = room_new(FAM_V4, "60420 60420", "");
+	int accepted;
+	json_t *row;
+
+	(void)state;
+	for (uint16_t i = 0; i < 3; i++)
+		assert_int_equal(room_port(room_join(room, room_listener(room, SERVER + i), &accepted)), 60420);
+	row = ask(room, 0);
+	assert_int_equal(room_int(port_of(row, "tcp", 60420), "passers_by"), 3);
+	json_decref(row);
+	room_free(&room);
+}
+
+static void audit_shows_no_control_character(void **state)
+{
+	struct room *room = room_new(FAM_V4, "20000 20003", "");
+	struct run *run;
+
+	(void)state;
+	room_listener(room, 20000);
+	run = room_ask_by_evil(room, 1, ARGS("audit", "-n", room->stage->inode));
+	run_free(&run);
+	room_free(&room);
+}
+
 static const struct plain list[] = {
 	{ "audit_line_puts_it_right_ipv4", audit_line_puts_it_right_ipv4 },
 	{ "audit_line_puts_it_right_ipv6", audit_line_puts_it_right_ipv6 },
@@ -291,6 +356,10 @@ static const struct plain list[] = {
 	{ "audit_names_who_sits_there_ipv6", audit_names_who_sits_there_ipv6 },
 	{ "audit_nodeports", audit_nodeports },
 	{ "audit_of_another_namespace", audit_of_another_namespace },
+	{ "audit_service_that_does_not_listen", audit_service_that_does_not_listen },
+	{ "audit_counts_passers_by", audit_counts_passers_by },
+	{ "audit_shows_no_control_character", audit_shows_no_control_character },
+	{ "audit_without_a_range", audit_without_a_range },
 	{ "audit_in_words", audit_in_words },
 };
 

@@ -164,12 +164,64 @@ static void lines_are_answered(void **state)
 	stage_join(stage);
 }
 
+/* What is longer than any question is none, whatever it begins with. */
+static void long_line_is_refused(void **state)
+{
+	struct stage *stage = bound_stage();
+	char lines[600];
+	struct run *run;
+
+	(void)state;
+	snprintf(lines, sizeof(lines), "7801/tcp%300sx\n7801/tcp  \n", "");
+	run = ask_lines(ARGS("--json", "--netns", stage->inode, "-"), lines);
+	assert_int_equal(run_wait(run, WITHIN), 1);
+	assert_says(run->talk, "stdin:1: the line is longer than 255 bytes");
+	assert_int_equal(json_array_size(rows_of(run)), 2);
+	assert_int_equal(num(only_holder(rows_of(run)), "pid"), stage->pid);
+	stage_go(stage);
+	stage_join(stage);
+}
+
+static bool has_answer(void *arg)
+{
+	const struct run *run = arg;
+
+	return run->partial && strstr(run->partial, "\"holders\":1");
+}
+
+/* A line is answered though half of the next one waits for its rest. */
+static void half_a_line_holds_up_nobody(void **state)
+{
+	struct stage *stage = bound_stage();
+	static const char begun[] = "7801/tcp\n78";
+	struct run *run;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(write(ends[1], begun, strlen(begun)), strlen(begun));
+	run = start_who(ARGS("--json", "--netns", stage->inode, "-"), from_file, &ends[0]);
+	assert_true(run_until(has_answer, run, WITHIN));
+	assert_int_equal(write(ends[1], "04/tcp", 6), 6);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(run_wait(run, WITHIN), 0);
+	assert_int_equal(json_array_size(rows_of(run)), 3);
+	stage_go(stage);
+	stage_join(stage);
+}
+
 /* Not "nobody": there is no such place to look at. */
 static void namespace_out_of_view(void **state)
 {
 	struct run *run = start_who(ARGS("--netns", "7", "7801"), NULL, NULL);
 
 	(void)state;
+	assert_int_equal(run_wait(run, WITHIN), 2);
+	assert_says(run->talk, "not in view");
+	assert_string_equal(run->partial, "");
+	/* Nor of a part: the answer would be one about the rest. */
+	run = start_who(ARGS("--netns", "/proc/self/ns/net", "--netns", "7", "7801"), NULL, NULL);
 	assert_int_equal(run_wait(run, WITHIN), 2);
 	assert_says(run->talk, "not in view");
 	assert_string_equal(run->partial, "");
@@ -198,6 +250,8 @@ static const struct plain list[] = {
 	{ "who/tiers", tiers_and_registrations },
 	{ "who/range", range_of_ports },
 	{ "who/lines", lines_are_answered },
+	{ "who/long_line", long_line_is_refused },
+	{ "who/half_a_line", half_a_line_holds_up_nobody },
 	{ "who/namespace_out_of_view", namespace_out_of_view },
 	{ "who/without_privilege", without_privilege },
 };

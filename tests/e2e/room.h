@@ -22,6 +22,8 @@ struct room {
 /* range: "20000 20019"; reserved: "" for none. No TIME_WAIT is taken over by connect() there. */
 struct room *room_new(enum fam fam, const char *range, const char *reserved);
 void room_free(struct room **room);
+/* For run_start() with the room's stage: a child that is in the room, and where /proc/sys shows nothing. */
+void room_enter_blind(void *stage);
 /* A file below /proc/sys/net/ipv4 of the room. */
 void room_write(const struct room *room, const char *name, const char *text);
 void room_read(const struct room *room, const char *name, char *text, size_t size);
@@ -41,6 +43,9 @@ uint16_t room_time_wait(struct room *room, int listener);
 
 /* Runs portwake in the room, as it must exit with that status: the one line that it says, as JSON. */
 json_t *room_ask(const struct room *room, int status, const char *const *args);
+
+/* What portwake says in words in the room, as it must exit with that status, while this process's name is an escape. */
+struct run *room_ask_by_evil(const struct room *room, int status, const char *const *args);
 
 /* Members that must be there. */
 int64_t room_int(const json_t *object, const char *name);

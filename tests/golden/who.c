@@ -99,8 +99,8 @@ static void ask(bool json, struct buf *out)
 	struct range range = { .known = true, .low = 32768, .high = 60999 };
 	struct holder rows[16];
 	struct holders holders = { .rows = rows, .count = hold(rows) };
-	struct answers answers = { .json = json, .range = &range, .netns = NETNS, .cmdline = on_cmdline,
-				   .service = on_service, .flush = on_flush };
+	struct answers answers = { .json = json, .range = &range, .netns = NETNS, .time = 1795176187000000000,
+				   .cmdline = on_cmdline, .service = on_service, .flush = on_flush };
 
 	port_set_add(&range.reserved, 60420);
 	assert_int_equal(annotate_new(&annotations), 0);

@@ -113,7 +113,7 @@ static void udp_services(void **state)
 
 static void annotated(void **state)
 {
-	struct holder bound = listener(60420), wait = outgoing(60420);
+	struct holder bound = listener(60420), wait = outgoing(60420), doubtful = outgoing(40100);
 
 	(void)state;
 	bound.state = HOLDER_BOUND;
@@ -129,6 +129,10 @@ static void annotated(void **state)
 	assert_int_equal(kind_of(wait), AUDIT_PASSER_BY);
 	wait.by_connect = false;
 	assert_int_equal(kind_of(wait), -1);
+	/* Perhaps accepted by the service itself, which has gone. */
+	doubtful.by_connect = false;
+	doubtful.doubtful = true;
+	assert_int_equal(kind_of(doubtful), -1);
 }
 
 static void one_port_of_many(void **state)

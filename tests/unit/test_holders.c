@@ -208,6 +208,34 @@ static void time_left_goes_to_its_own(void **state)
 	done(set);
 }
 
+/* Closed between the walk of the descriptors and that of the namespace. */
+static void connection_that_ends_meanwhile_is_told_once(void **state)
+{
+	struct set *set = fresh();
+	struct event closed = by(ev_connect(9, 40001, 443, 1), 1, 1);
+	const struct holder *h;
+
+	(void)state;
+	closed.state = STATE_CLOSE;
+	add(set, by(ev_connect(7, 40000, 443, 1), 1, 1));
+	add(set, ev_tw_row(7, 40000, 443, TW, 1));
+	/* Another connection of the same socket, one of another, and a socket that keeps its number beside its own. */
+	add(set, by(ev_connect(8, 40000, 444, 1), 1, 1));
+	add(set, ev_tw_row(8, 40000, 445, TW + 1, 1));
+	add(set, closed);
+	add(set, ev_tw_row(9, 40001, 443, TW + 2, 1));
+	assert_int_equal(settle(set)->count, 5);
+	h = set->holders.rows;
+	assert_int_equal(h[0].cookie, 8);
+	assert_int_equal(h[0].state, HOLDER_CONNECTED);
+	assert_int_equal(h[1].cookie, 7);
+	assert_int_equal(h[1].state, HOLDER_TIME_WAIT);
+	assert_int_equal(h[2].state, HOLDER_TIME_WAIT);
+	assert_int_equal(h[3].state, HOLDER_TIME_WAIT);
+	assert_int_equal(h[4].state, HOLDER_CLOSED);
+	done(set);
+}
+
 static void accepted_stay_and_are_marked(void **state)
 {
 	struct set *set = fresh();
@@ -272,6 +300,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(later_row_tells_the_socket),
 	cmocka_unit_test(row_of_sock_diag_knows_no_options),
 	cmocka_unit_test(time_left_goes_to_its_own),
+	cmocka_unit_test(connection_that_ends_meanwhile_is_told_once),
 	cmocka_unit_test(accepted_stay_and_are_marked),
 	cmocka_unit_test(order),
 	cmocka_unit_test(no_memory),

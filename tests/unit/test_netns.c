@@ -222,6 +222,49 @@ static void walk_all(void)
 	CHECK(own() == here);
 }
 
+/* Mounted where mountinfo needs escapes. */
+static void walk_odd_places(void)
+{
+	uint32_t mounted = own(), wanted[1] = { mounted };
+	struct visits visits;
+	char path[512];
+
+	CHECK(keep_own("/run/a \\b;c"));
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	CHECK(walk(&visits, wanted, 1, 0) == 0);
+	CHECK(visits.count == 1 && visits.inside && visits.inodes[0] == mounted);
+	/* Not one to be pasted. */
+	CHECK(netns_path(mounted, path, sizeof(path)) == -ENOENT);
+}
+
+static void walk_reads_places_as_they_are(void **state)
+{
+	(void)state;
+	in_private(walk_odd_places);
+}
+
+static void walk_hidden(void)
+{
+	uint32_t mounted = own(), wanted[1] = { mounted };
+	struct visits visits;
+	char path[512];
+
+	CHECK(keep_own("/run/first"));
+	CHECK(mkdir("/run/under", 0755) == 0 && keep_own("/run/under/second"));
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	/* Of another namespace now: what is listed there first is not reached. */
+	CHECK(keep_own("/run/first"));
+	CHECK(walk(&visits, wanted, 1, 0) == 0);
+	CHECK(visits.inside && visits.count == 1 && visits.inodes[0] == mounted);
+	CHECK(netns_path(mounted, path, sizeof(path)) == 0 && !strcmp(path, "/run/under/second"));
+}
+
+static void walk_goes_on_where_a_place_leads_elsewhere(void **state)
+{
+	(void)state;
+	in_private(walk_hidden);
+}
+
 static void walk_sees_processes_and_mounts(void **state)
 {
 	(void)state;
@@ -340,6 +383,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_is_no_namespace_is_refused),
 	cmocka_unit_test(long_name_is_refused),
 	cmocka_unit_test(name_is_one_of_run_netns),
+	cmocka_unit_test(walk_reads_places_as_they_are),
+	cmocka_unit_test(walk_goes_on_where_a_place_leads_elsewhere),
 	cmocka_unit_test(walk_sees_processes_and_mounts),
 	cmocka_unit_test(path_leads_there),
 	cmocka_unit_test(walk_keeps_to_what_is_wanted),

@@ -156,6 +156,7 @@ static struct holder random_row(uint64_t *random, const bool *bound)
 	if (row.state != HOLDER_LISTEN && row.state != HOLDER_BOUND) {
 		row.remote = v4(10, (uint8_t)(unit_random(random) % 3));
 		row.remote_port = (uint16_t)(unit_random(random) % 2);
+		row.doubtful = row.proto == IPPROTO_TCP && !row.by_connect && !row.locked;
 	}
 	row.process_count = row.state != HOLDER_TIME_WAIT;
 	row.processes = &who[unit_random(random) % 4];
@@ -237,19 +238,37 @@ static void a_port_for_two_destinations(void **state)
 /* bind() before connect(): the number is lost to every connect(), and is counted once where it goes. */
 static void bind_before_connect(void **state)
 {
-	struct holder rows[] = { connected(100, 1), connected(101, 1), connected(102, 2) };
+	struct holder rows[] = { connected(100, 1), connected(101, 1), connected(102, 2), connected(103, 1) };
 	_cleanup_pool_ struct pool pool = { 0 };
 
 	(void)state;
 	set_range("\n", 0);
-	rows[1].by_connect = false;
-	pool = counted(rows, 3, IPPROTO_TCP);
-	assert_int_equal(pool.connectable, 39);
+	rows[1].by_connect = rows[3].by_connect = false;
+	rows[1].locked = true;
+	/* To 0: perhaps accepted, and then of no destination. */
+	rows[3].doubtful = true;
+	pool = counted(rows, 4, IPPROTO_TCP);
+	assert_int_equal(pool.connectable, 38);
 	assert_int_equal(pool.destinations[0].held, 2);
-	assert_int_equal(pool.destinations[0].left, 38);
-	assert_int_equal(pool.destinations[1].left, 38);
-	assert_int_equal(pool.how[POOL_BIND], 1);
+	assert_int_equal(pool.destinations[0].left, 37);
+	assert_int_equal(pool.destinations[1].left, 37);
+	assert_int_equal(pool.how[POOL_EXPLICIT], 1);
+	assert_int_equal(pool.how[POOL_UNKNOWN], 1);
 	assert_int_equal(pool.how[POOL_CONNECT], 2);
+}
+
+/* SO_REUSEADDR lets bind() join a number that connect() took: from then on it is lost as well. */
+static void bind_joins_a_connection(void **state)
+{
+	struct holder row = connected(100, 1);
+	_cleanup_pool_ struct pool pool = { 0 };
+
+	(void)state;
+	set_range("\n", 0);
+	row.locked = true;
+	pool = counted(&row, 1, IPPROTO_TCP);
+	assert_int_equal(pool.connectable, 39);
+	assert_int_equal(pool.destinations[0].left, 39);
 }
 
 static void accepted_go_nowhere(void **state)
@@ -440,6 +459,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(range_not_known),
 	cmocka_unit_test(a_port_for_two_destinations),
 	cmocka_unit_test(bind_before_connect),
+	cmocka_unit_test(bind_joins_a_connection),
 	cmocka_unit_test(accepted_go_nowhere),
 	cmocka_unit_test(how_a_number_was_come_by),
 	cmocka_unit_test(time_waits_taken_over),

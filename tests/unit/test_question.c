@@ -88,6 +88,7 @@ static void lines(void **state)
 	q = good_line("60420/tcp 2026-11-20T12:03:07Z\r");
 	assert_int_equal(q.first, 60420);
 	assert_int_equal(q.time, 1795176187000000000);
+	assert_int_equal(good_line("60420 2026-11-20T12:03:07Z \t \r").time, 1795176187000000000);
 	assert_int_equal(good_line("60420 \t 2026-11-20T13:03:07.5+01:00").time, 1795176187500000000);
 }
 
@@ -96,6 +97,7 @@ static void what_is_no_line(void **state)
 	static const char *const bad[][2] = {
 		{ "", "empty" }, { "  \t\r", "empty" }, { "x", "'x'" }, { "443 tcp", "'tcp' is not a time" },
 		{ "443 12:03", "'12:03' is not a time" }, { "80-90 2026-11-20T12:03:07Z", "one port" },
+		{ "80 2026-11-20T12:03:07Z x", "'2026-11-20T12:03:07Z x' is not a time" },
 		{ "70000 2026-11-20T12:03:07Z", "'70000'" },
 	};
 	struct question q = { .first = 7 };

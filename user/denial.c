@@ -36,6 +36,7 @@ struct gather {
 	struct denials *denials;
 	const struct event *denied;
 	struct rival rivals[CANDIDATES];
+	struct rival block[CANDIDATES];	/* being looked at */
 	struct pw_look looks[CANDIDATES];
 	size_t count;
 	size_t total;			/* those that found no room counted too */
@@ -112,35 +113,45 @@ static void take_traits(const struct pw_look *look, struct rival *out)
 	out->uid = look->uid;
 }
 
+/* Those that stand in the way: all are counted, and so many are kept. */
+static void keep(struct gather *g, const struct rival *rival)
+{
+	if (!explain_blocks(g->denied, rival))
+		return;
+	g->total++;
+	if (g->count < CANDIDATES)
+		g->rivals[g->count++] = *rival;
+}
+
+static void keep_block(struct gather *g, size_t count)
+{
+	bool looked = count && !probe_look(g->denials->options.probe, g->looks, count);
+
+	for (size_t i = 0; i < count; i++) {
+		if (looked)
+			take_traits(&g->looks[i], &g->block[i]);
+		keep(g, &g->block[i]);
+	}
+}
+
 /* The lifetimes of the port; not the socket itself, which has it when listen() is denied. */
 static void gather_port(struct gather *g)
 {
 	const struct event *e = g->denied;
 	struct lifetime *l = tracker_port(g->denials->options.tracker, e->netns, e->proto, e->port);
+	size_t count = 0;
 
-	for (; l && g->count < CANDIDATES; l = l->port_next) {
+	for (; l; l = l->port_next) {
 		if (e->cookie && l->cookie == e->cookie)
 			continue;
-		rival_of(l, e->time, &g->rivals[g->count]);
-		ask_traits(l, &g->looks[g->count]);
-		g->count++;
-	}
-	if (g->count && !probe_look(g->denials->options.probe, g->looks, g->count))
-		for (size_t i = 0; i < g->count; i++)
-			take_traits(&g->looks[i], &g->rivals[i]);
-}
-
-/* Keeps those that stand in the way. */
-static void keep_blocking(struct gather *g)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < g->count; i++) {
-		if (!explain_blocks(g->denied, &g->rivals[i]))
+		rival_of(l, e->time, &g->block[count]);
+		ask_traits(l, &g->looks[count]);
+		if (++count < CANDIDATES)
 			continue;
-		g->rivals[kept++] = g->rivals[i];
+		keep_block(g, count);
+		count = 0;
 	}
-	g->count = g->total = kept;
+	keep_block(g, count);
 }
 
 /* ---- sockets that the tracker does not know ---- */
@@ -162,24 +173,34 @@ static struct rival *find_rival(struct gather *g, uint64_t cookie)
 	return NULL;
 }
 
+/* What the tracker knows has been judged by its lifetimes and options: a row adds the time that a TIME_WAIT has left. */
+static void on_known_row(struct gather *g, const struct diag_row *row)
+{
+	struct rival *known = row->time_wait ? find_rival(g, row->cookie) : NULL;
+
+	if (known && known->left_ns == UNKNOWN_NS)
+		known->left_ns = row->expires_ms * 1000000ULL;
+}
+
 static void on_row(void *arg, const struct diag_row *row)
 {
 	struct gather *g = arg;
-	struct rival *known = find_rival(g, row->cookie);
 	enum rival_state state = state_of_row(row);
 
-	if (known && row->time_wait && known->left_ns == UNKNOWN_NS)
-		known->left_ns = row->expires_ms * 1000000ULL;
-	if (known || row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV || g->count == CANDIDATES)
+	if (row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV)
 		return;
-	g->rivals[g->count++] = (struct rival){
+	if (tracker_knows(g->denials->options.tracker, row->cookie)) {
+		on_known_row(g, row);
+		return;
+	}
+	keep(g, &(struct rival){
 		.cookie = row->cookie, .inode = row->inode,
 		.left_ns = row->time_wait ? row->expires_ms * 1000000ULL : UNKNOWN_NS,
 		.port = row->port, .remote_port = row->remote_port, .state = state,
 		/* Of sockets that allocated, an unfiltered tracker knows each. */
 		.accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP && !g->denials->options.filtered,
 		.uid_known = row->inode, .uid = row->uid, .addr = row->addr, .remote = row->remote,
-	};
+	});
 }
 
 static int dump_port(void *arg, uint32_t netns)
@@ -212,11 +233,9 @@ static void gather_conflict(struct gather *g)
 	uint64_t now = now_boottime();
 
 	gather_port(g);
-	keep_blocking(g);
 	if ((g->count && !lacks_time(g)) || !may_spend(d, now))
 		return;
 	netns_visit(g->denied->netns, g->denied->process.pid, dump_port, g);
-	keep_blocking(g);
 	spend(d, now);
 }
 

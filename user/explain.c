@@ -102,11 +102,23 @@ static bool same_end(const struct event_addr *a, const struct event_addr *b)
 	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
+/*
+ * An IPv6 socket at an address of its own has LOOPBACK4_IPV6 as its IPv4 one (tcp_v6_connect(), __ip6_datagram_connect()),
+ * which 0.0.0.0 meets (ipv4_rcv_saddr_equal()), unless it is IPV6_V6ONLY: bind() to such an address makes it so
+ * (__inet6_bind()), connect() does not. The other way around bind() has seen to it first.
+ */
+static bool meets_any4(const struct event *d, const struct rival *r)
+{
+	bool only = r->traits_known ? r->traits & PW_T_V6ONLY : r->state == RIVAL_LISTEN || r->state == RIVAL_BOUND;
+
+	return d->addr.family == AF_INET && is_any(&d->addr) && !only;
+}
+
 static bool addresses_meet(const struct event *d, const struct rival *r)
 {
 	if (d->addr.family == r->addr.family)
 		return is_any(&d->addr) || is_any(&r->addr) || same_end(&d->addr, &r->addr);
-	return is_dual(&d->addr, d->traits & PW_T_V6ONLY) || is_dual(&r->addr, rival_v6only(r));
+	return is_dual(&d->addr, d->traits & PW_T_V6ONLY) || is_dual(&r->addr, rival_v6only(r)) || meets_any4(d, r);
 }
 
 static bool devices_meet(const struct event *d, const struct rival *r)
@@ -202,8 +214,8 @@ static void advise_wait(const struct rival *r, struct buf *out)
 static void advise_family(const struct event *d, const struct rival *r, struct buf *out)
 {
 	if (d->addr.family != r->addr.family)
-		say(out, "the IPv6 socket of the two takes IPv4 as well: with IPV6_V6ONLY set on it before its bind(), "
-		    "each has its own port");
+		say(out, "the IPv6 socket of the two takes IPv4 as well: with IPV6_V6ONLY set on it before its bind() "
+		    "or connect(), each has its own port");
 }
 
 static void advise_device(const struct event *d, const struct rival *r, struct buf *out)

@@ -11,7 +11,8 @@
  *   UDP bind(N)		udp_lib_lport_inuse() (net/ipv4/udp.c): different devices, SO_REUSEADDR on both, or
  *				SO_REUSEPORT on both and one uid; or their addresses differ
  *   addresses			inet_rcv_saddr_equal(): equal, or one is the wildcard; [::] also stands for every
- *				IPv4 address unless that socket is IPV6_V6ONLY
+ *				IPv4 address unless that socket is IPV6_V6ONLY; a bind() to 0.0.0.0 also meets what
+ *				connect() gave an IPv6 address, unless that socket is IPV6_V6ONLY
  *   bind(0), listen()		inet_csk_find_open_port(): EADDRINUSE when the range has no port left
  *   TCP connect()		__inet_hash_connect(): EADDRNOTAVAIL when each port of the range is bound, or connected
  *				to the same end; of a socket that has its port, when that connection is there already

@@ -185,7 +185,8 @@ static void addresses_decide(void **state)
 		{ "::", "::2", 0, 0, true },			{ "::1", "127.0.0.1", 0, 0, false },
 		{ "::", "127.0.0.1", 0, 0, true },		{ "127.0.0.1", "::", 0, 0, true },
 		{ "::", "127.0.0.1", PW_T_V6ONLY, 0, false },	{ "127.0.0.1", "::", 0, PW_T_V6ONLY, false },
-		{ "0.0.0.0", "::", 0, PW_T_V6ONLY, false },	{ "0.0.0.0", "::1", 0, 0, false },
+		{ "0.0.0.0", "::", 0, PW_T_V6ONLY, false },	{ "0.0.0.0", "::1", 0, 0, true },
+		{ "0.0.0.0", "::1", 0, PW_T_V6ONLY, false },	{ "::1", "0.0.0.0", 0, 0, false },
 	};
 
 	(void)state;
@@ -197,6 +198,28 @@ static void addresses_decide(void **state)
 		r.addr = ev_addr(rows[i].theirs);
 		if (explain_blocks(&e, &r) != rows[i].blocks)
 			fail_msg("%s and %s", rows[i].mine, rows[i].theirs);
+	}
+}
+
+/* Its options not known: bind() to an IPv6 address makes a socket IPV6_V6ONLY, connect() does not. */
+static void of_the_ipv4_wildcard(void **state)
+{
+	static const struct {
+		enum rival_state state;
+		bool blocks;
+	} rows[] = {
+		{ RIVAL_LISTEN, false }, { RIVAL_BOUND, false }, { RIVAL_CONNECTED, true }, { RIVAL_TIME_WAIT, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct event e = at(call(PW_HOW_BIND, EADDRINUSE, PORT), "0.0.0.0");
+		struct rival r = rival(rows[i].state, 0);
+
+		r.addr = ev_addr("::1");
+		r.traits_known = false;
+		if (explain_blocks(&e, &r) != rows[i].blocks)
+			fail_msg("row %zu", i);
 	}
 }
 
@@ -421,6 +444,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup(permission_goes_by_the_namespace, setup),
 	cmocka_unit_test(options_of_both_decide),
 	cmocka_unit_test(addresses_decide),
+	cmocka_unit_test(of_the_ipv4_wildcard),
 	cmocka_unit_test(devices_decide),
 	cmocka_unit_test(connections_meet_by_both_ends),
 	cmocka_unit_test_setup(advice_on_a_listener, setup),

@@ -177,9 +177,45 @@ static const char *noun(const struct event *d, const struct rival *r)
 	return "the socket that holds it";
 }
 
+enum help { HELPS, DEPENDS, HELPS_NOT };
+
 /* SO_REUSEADDR: for TCP helps only where both have it, and never against a listener. */
-static void advise_reuse(const struct event *d, const struct rival *r, struct buf *out)
+static enum help reuse_help(const struct event *d, const struct rival *r)
 {
+	if (d->proto == IPPROTO_TCP && r->state == RIVAL_LISTEN)
+		return HELPS_NOT;
+	if (!r->traits_known)
+		return DEPENDS;
+	return r->traits & PW_T_REUSE ? HELPS : HELPS_NOT;
+}
+
+static enum help reuseport_help(const struct event *d, const struct rival *r)
+{
+	if (!r->traits_known)
+		return DEPENDS;
+	if (!(r->traits & PW_T_REUSEPORT))
+		return HELPS_NOT;
+	if (one_user(d, r))
+		return HELPS;
+	return r->uid_known ? HELPS_NOT : DEPENDS;
+}
+
+/* Against all of them: the weakest, and no promise where some are not listed. */
+static enum help help_of_all(const struct event *d, const struct explanation *e,
+			     enum help (*help)(const struct event *d, const struct rival *r))
+{
+	enum help all = e->rival_total > e->rival_count ? DEPENDS : HELPS;
+
+	for (size_t i = 0; i < e->rival_count; i++)
+		if (help(d, &e->rivals[i]) > all)
+			all = help(d, &e->rivals[i]);
+	return all;
+}
+
+static void advise_reuse(const struct event *d, const struct rival *r, enum help all, struct buf *out)
+{
+	if (reuse_help(d, r) != all)
+		return;
 	if (d->proto == IPPROTO_TCP && r->state == RIVAL_LISTEN)
 		say(out, "SO_REUSEADDR does not help against a listener");
 	else if (!r->traits_known)
@@ -190,8 +226,10 @@ static void advise_reuse(const struct event *d, const struct rival *r, struct bu
 		say(out, "SO_REUSEADDR on this socket alone does not help: %s had not set it", noun(d, r));
 }
 
-static void advise_reuseport(const struct event *d, const struct rival *r, struct buf *out)
+static void advise_reuseport(const struct event *d, const struct rival *r, enum help all, struct buf *out)
 {
+	if (reuseport_help(d, r) != all)
+		return;
 	if (!r->traits_known)
 		say(out, "SO_REUSEPORT shares a port when both sockets set it before bind() and belong to one user");
 	else if (!(r->traits & PW_T_REUSEPORT))
@@ -242,7 +280,8 @@ static void advise_reserve(const struct event *d, const struct rival *r, const s
 		buf_printf(out, "sysctl -w net.ipv4.ip_local_reserved_ports=%s\n", buf_text(&list));
 }
 
-static void advise_conflict(const struct event *d, const struct rival *r, const struct range *range, struct buf *out)
+static void advise_conflict(const struct event *d, const struct explanation *e, const struct rival *r,
+			    const struct range *range, struct buf *out)
 {
 	if (d->how == PW_HOW_CONNECT) {
 		say(out, "this connection, from the same address and port to the same end, is there already: without bind() "
@@ -251,10 +290,10 @@ static void advise_conflict(const struct event *d, const struct rival *r, const 
 		return;
 	}
 	advise_family(d, r, out);
-	advise_reuse(d, r, out);
+	advise_reuse(d, r, help_of_all(d, e, reuse_help), out);
 	if (d->traits & PW_T_REUSEPORT || (r->traits_known && r->traits & PW_T_REUSEPORT) ||
 	    r->state == RIVAL_LISTEN || d->proto != IPPROTO_TCP)
-		advise_reuseport(d, r, out);
+		advise_reuseport(d, r, help_of_all(d, e, reuseport_help), out);
 	advise_device(d, r, out);
 	advise_wait(r, out);
 	advise_reserve(d, r, range, out);
@@ -312,7 +351,7 @@ void explain_advise(const struct event *d, const struct explanation *e, const st
 	switch (e->cause) {
 	case DENIAL_CONFLICT:
 		for (size_t i = 0; i < e->rival_count; i++)
-			advise_conflict(d, &e->rivals[i], range, out);
+			advise_conflict(d, e, &e->rivals[i], range, out);
 		break;
 	case DENIAL_EXHAUSTED:
 		advise_exhausted(d, &e->usage, range, out);

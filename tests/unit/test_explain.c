@@ -261,11 +261,13 @@ static void connections_meet_by_both_ends(void **state)
 /* ---- advice ---- */
 
 static struct buf text;
+static size_t unlisted;
 
 static const char *advise(const struct event *e, struct rival *rivals, size_t count, struct usage usage)
 {
 	struct explanation x = {
-		.cause = explain_cause(e, &range), .rivals = rivals, .rival_count = count, .usage = usage,
+		.cause = explain_cause(e, &range), .rivals = rivals, .rival_count = count,
+		.rival_total = count + unlisted, .usage = usage,
 	};
 
 	buf_done(&text);
@@ -368,6 +370,33 @@ static void a_line_is_said_once(void **state)
 	assert_null(strstr(said + 1, "SO_REUSEADDR"));
 }
 
+static void an_option_helps_against_all_or_not(void **state)
+{
+	struct event e = call(PW_HOW_BIND, EADDRINUSE, PORT);
+	struct rival rivals[2] = { rival(RIVAL_BOUND, PW_T_REUSE | PW_T_REUSEPORT), rival(RIVAL_CONNECTED, 0) };
+	const char *said = advise(&e, rivals, 2, (struct usage){ 0 });
+
+	(void)state;
+	e.traits = PW_T_REUSEPORT;
+	assert_null(strstr(said, "helps"));
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket alone does not help: the connected socket"));
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_null(strstr(said, "helps"));
+	assert_non_null(strstr(said, "SO_REUSEPORT on this socket alone does not help: the connected socket"));
+	rivals[1].traits = rivals[0].traits;
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket, set before bind(), helps"));
+	assert_non_null(strstr(said, "SO_REUSEPORT on this socket, set before bind(), helps"));
+	rivals[1].traits_known = false;
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_null(strstr(said, "helps:"));
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket helps only if"));
+	unlisted = 1;
+	rivals[1].traits_known = true;
+	assert_null(strstr(advise(&e, rivals, 2, (struct usage){ 0 }), "helps"));
+	unlisted = 0;
+}
+
 static void advice_on_a_range_used_up(void **state)
 {
 	struct event e = to(at(call(PW_HOW_CONNECT, EADDRNOTAVAIL, 0), "0.0.0.0"), "192.0.2.7", 443);
@@ -453,6 +482,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup(advice_on_two_families, setup),
 	cmocka_unit_test_setup(advice_on_a_device, setup),
 	cmocka_unit_test_setup(a_line_is_said_once, setup),
+	cmocka_unit_test_setup(an_option_helps_against_all_or_not, setup),
 	cmocka_unit_test_setup(advice_on_a_range_used_up, setup),
 	cmocka_unit_test_setup(advice_on_the_rest, setup),
 	cmocka_unit_test(the_last_reference_gives_all_back),

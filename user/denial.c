@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "user/budget.h"
 #include "user/clock.h"
 #include "user/diag.h"
 #include "user/map.h"
@@ -15,7 +16,7 @@
 #define SHARE_NS 100000000ULL		/* an explanation is shared for so long, */
 #define RANGE_NS 200000000ULL		/* and the range of a namespace is believed */
 #define TW_NS 60000000000ULL		/* TCP_TIMEWAIT_LEN */
-#define BUDGET_NS 200000000ULL		/* of dumps and walks at once; it fills up again, */
+#define BUDGET_NS 200000000		/* of dumps and walks at once; it fills up again, */
 #define BUDGET_SHARE 20			/* by one part in so many of the time that passes */
 #define CANDIDATES PW_LOOKS
 #define STATE_SYN_RECV 3
@@ -28,7 +29,7 @@ struct denials {
 	struct event last;		/* the call that `shared` explains */
 	uint64_t last_at, last_changes;
 	struct explanation *shared;
-	uint64_t budget, budget_at;
+	struct budget budget;
 };
 
 /* Being gathered for one call. */
@@ -47,22 +48,9 @@ static bool same_addr(const struct event_addr *a, const struct event_addr *b)
 	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
-/* ---- the budget ---- */
-
-static bool may_spend(struct denials *d, uint64_t now)
-{
-	d->budget += (now - d->budget_at) / BUDGET_SHARE;
-	d->budget_at = now;
-	if (d->budget > BUDGET_NS)
-		d->budget = BUDGET_NS;
-	return d->budget > 0;
-}
-
 static void spend(struct denials *d, uint64_t since)
 {
-	uint64_t spent = now_boottime() - since;
-
-	d->budget = d->budget > spent ? d->budget - spent : 0;
+	budget_spend(&d->budget, since, now_boottime());
 }
 
 /* ---- lifetimes as rivals ---- */
@@ -139,6 +127,7 @@ static void gather_port(struct gather *g)
 {
 	const struct event *e = g->denied;
 	struct lifetime *l = tracker_port(g->denials->options.tracker, e->netns, e->proto, e->port);
+	uint64_t now = now_boottime();
 	size_t count = 0;
 
 	for (; l; l = l->port_next) {
@@ -150,6 +139,10 @@ static void gather_port(struct gather *g)
 			continue;
 		keep_block(g, count);
 		count = 0;
+		if (!budget_allows(&g->denials->budget, now))
+			return;
+		spend(g->denials, now);
+		now = now_boottime();
 	}
 	keep_block(g, count);
 }
@@ -233,7 +226,7 @@ static void gather_conflict(struct gather *g)
 	uint64_t now = now_boottime();
 
 	gather_port(g);
-	if ((g->count && !lacks_time(g)) || !may_spend(d, now))
+	if ((g->count && !lacks_time(g)) || !budget_allows(&d->budget, now))
 		return;
 	netns_visit(g->denied->netns, g->denied->process.pid, dump_port, g);
 	spend(d, now);
@@ -375,7 +368,7 @@ static void gather_usage(struct gather *g, const struct range *range, struct usa
 	uint64_t now = now_boottime();
 
 	*out = (struct usage){ .low = range->low, .high = range->high };
-	if (!range->known || !may_spend(d, now))
+	if (!range->known || !budget_allows(&d->budget, now))
 		return;
 	out->known = true;
 	out->size = range_size(range);
@@ -404,18 +397,22 @@ static int read_range(void *arg, uint32_t netns)
 	return 1;
 }
 
-/* Of a range used up, as it is now. */
+/* Of a range used up, as it is now. What could not be read is believed for as long; beyond the budget it is not known. */
 static const struct range *range_of(struct denials *d, const struct event *denied)
 {
 	uint64_t now = now_boottime();
+	bool fresh = d->range_netns == denied->netns && now - d->range_at < RANGE_NS;
+	bool may = budget_allows(&d->budget, now);
 
-	if (d->range_netns == denied->netns && now - d->range_at < RANGE_NS &&
-	    explain_cause(denied, &d->range) != DENIAL_EXHAUSTED)
+	if (fresh && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
 		return &d->range;
 	d->range = (struct range){ 0 };
-	d->range_netns = denied->netns;
-	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	d->range_netns = may ? denied->netns : 0;
 	d->range_at = now;
+	if (!may)
+		return &d->range;
+	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	spend(d, now);
 	return &d->range;
 }
 
@@ -455,7 +452,7 @@ static void find_owners(struct denials *d, struct explanation *e)
 
 	for (size_t i = 0; i < e->rival_count; i++)
 		any |= inodes[i] = e->rivals[i].owner ? 0 : e->rivals[i].inode;
-	if (!any || !may_spend(d, now))
+	if (!any || !budget_allows(&d->budget, now))
 		return;
 	procfd_find(inodes, e->rival_count, found);
 	for (size_t i = 0; i < e->rival_count; i++)
@@ -549,8 +546,9 @@ struct denials *denials_new(const struct denials_options *options)
 
 	if (d) {
 		d->options = *options;
-		d->budget = BUDGET_NS;
-		d->budget_at = now_boottime();
+		d->budget = (struct budget){
+			.left = BUDGET_NS, .most = BUDGET_NS, .at = now_boottime(), .share = BUDGET_SHARE,
+		};
 	}
 	return d;
 }

@@ -52,6 +52,9 @@ static enum denial cause_of_bind(const struct event *d, const struct range *rang
 {
 	uint32_t start = range->known ? range->unprivileged_start : UNPRIVILEGED_START;
 
+	/* Whether it asked for a port is not known. */
+	if (d->traits & PW_T_UNREAD)
+		return DENIAL_OTHER;
 	switch (d->error) {
 	case EADDRINUSE:
 		return d->port ? DENIAL_CONFLICT : DENIAL_EXHAUSTED;

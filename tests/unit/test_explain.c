@@ -114,6 +114,19 @@ static void cause_is_judged_by_call_and_arguments(void **state)
 	}
 }
 
+static void an_address_not_read_is_no_port_0(void **state)
+{
+	static const int errors[] = { EADDRINUSE, EADDRNOTAVAIL, EACCES };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		struct event e = call(PW_HOW_BIND, errors[i], 0);
+
+		e.traits = PW_T_UNREAD;
+		assert_int_equal(explain_cause(&e, &range), DENIAL_OTHER);
+	}
+}
+
 static void permission_goes_by_the_namespace(void **state)
 {
 	struct event e = call(PW_HOW_BIND, EACCES, 1500);
@@ -470,6 +483,7 @@ static void the_last_reference_gives_all_back(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(names),
 	cmocka_unit_test_setup(cause_is_judged_by_call_and_arguments, setup),
+	cmocka_unit_test_setup(an_address_not_read_is_no_port_0, setup),
 	cmocka_unit_test_setup(permission_goes_by_the_namespace, setup),
 	cmocka_unit_test(options_of_both_decide),
 	cmocka_unit_test(addresses_decide),

@@ -310,6 +310,7 @@ static void count_lifetime(struct count *c, const struct lifetime *l)
 
 	count_port(c, l->port);
 	u->time_waits += l->holds == HOLD_TW;
+	u->reusable += l->holds == HOLD_TW && l->how == PW_HOW_CONNECT;
 	u->bound_first += l->remote.family && l->how == PW_HOW_BIND;
 	sockets = l->owner ? count_up(&c->processes, (uint64_t)(uintptr_t)l->owner) : 0;
 	if (sockets > u->top_sockets) {
@@ -475,9 +476,14 @@ static void on_put(void *arg, struct process *process)
 	identity_put(arg, process);
 }
 
-/* No source address is EADDRNOTAVAIL of an IPv6 connect() too: where nobody holds a port, the range is not the cause. */
-static void doubt_exhaustion(struct explanation *e, const struct event *denied)
+/*
+ * No source address is EADDRNOTAVAIL of an IPv6 connect() too: where nobody holds a port, the range is not the
+ * cause. With a filter it is not known that nobody does: a dump does not tell the ports that bind() took.
+ */
+static void doubt_exhaustion(const struct denials *d, struct explanation *e, const struct event *denied)
 {
+	if (d->options.filtered)
+		return;
 	if (e->cause == DENIAL_EXHAUSTED && denied->how == PW_HOW_CONNECT && denied->proto == IPPROTO_TCP &&
 	    denied->remote.family == AF_INET6 && e->usage.known && !e->usage.held &&
 	    e->usage.size > e->usage.reserved)
@@ -501,7 +507,7 @@ static struct explanation *explain_anew(struct denials *d, const struct event *d
 		gather_conflict(g);
 	else if (e->cause == DENIAL_EXHAUSTED)
 		gather_usage(g, range, &e->usage);
-	doubt_exhaustion(e, denied);
+	doubt_exhaustion(d, e, denied);
 	identity_ref(e->usage.top);
 	if (take_rivals(e, g) || take_advice(e, denied, range)) {
 		explanation_put(e);

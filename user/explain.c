@@ -304,6 +304,19 @@ static void advise_conflict(const struct event *d, const struct explanation *e, 
 
 /* ---- advice on the other causes ---- */
 
+static bool is_loopback(const struct event_addr *addr)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return addr->family == AF_INET6 ? !memcmp(addr->bytes, one, 16) : addr->bytes[0] == 127;
+}
+
+/* tcp_twsk_unique() */
+static bool reuses_time_waits(const struct event *d, const struct range *range)
+{
+	return range->tw_reuse == 1 || (range->tw_reuse == 2 && is_loopback(&d->remote));
+}
+
 static void advise_exhausted(const struct event *d, const struct usage *u, const struct range *range, struct buf *out)
 {
 	bool tcp = d->proto == IPPROTO_TCP;
@@ -315,9 +328,9 @@ static void advise_exhausted(const struct event *d, const struct usage *u, const
 		say(out, "%u sockets had their port from bind() before connect(), which takes it for every destination at "
 		    "once: IP_BIND_ADDRESS_NO_PORT would let connect() share ports between destinations",
 		    u->bound_first);
-	if (tcp && d->how == PW_HOW_CONNECT && u->known && u->time_waits && range->tw_reuse != 1) {
+	if (tcp && d->how == PW_HOW_CONNECT && u->known && u->reusable && !reuses_time_waits(d, range)) {
 		say(out, "%u of the sockets are in TIME_WAIT; connect() may take such a port after a second:",
-		    u->time_waits);
+		    u->reusable);
 		say(out, "sysctl -w net.ipv4.tcp_tw_reuse=1");
 	}
 	if (u->known && u->reserved)

@@ -68,6 +68,7 @@ struct usage {
 	unsigned int held;		/* of them, those that somebody holds */
 	unsigned int sockets;		/* that hold them, */
 	unsigned int time_waits;	/* of those in TIME_WAIT, */
+	unsigned int reusable;		/* and of these the ones that connect() gave their port (tcp_tw_reuse) */
 	unsigned int bound_first;	/* and connected ones that had their port from bind() before */
 	struct process *top;		/* who holds most of them: a reference; NULL: unknown */
 	unsigned int top_sockets;

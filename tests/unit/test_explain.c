@@ -413,11 +413,12 @@ static void an_option_helps_against_all_or_not(void **state)
 static void advice_on_a_range_used_up(void **state)
 {
 	struct event e = to(at(call(PW_HOW_CONNECT, EADDRNOTAVAIL, 0), "0.0.0.0"), "192.0.2.7", 443);
-	struct usage u = { .known = true, .reserved = 11, .sockets = 10, .time_waits = 4, .bound_first = 6 };
+	struct usage u = { .known = true, .reserved = 11, .sockets = 10, .time_waits = 4, .reusable = 3, .bound_first = 6 };
 	const char *said = advise(&e, NULL, 0, u);
 
 	(void)state;
 	assert_non_null(strstr(said, "6 sockets had their port from bind() before connect()"));
+	assert_non_null(strstr(said, "\n3 of the sockets are in TIME_WAIT"));
 	assert_non_null(strstr(said, "\nsysctl -w net.ipv4.tcp_tw_reuse=1\n"));
 	assert_non_null(strstr(said, "11 ports of the range are reserved"));
 	assert_non_null(strstr(said, "\nsysctl -w net.ipv4.ip_local_port_range=\"16384 65535\"\n"));
@@ -430,6 +431,30 @@ static void advice_on_a_range_used_up(void **state)
 	assert_non_null(strstr(advise(&e, NULL, 0, u), "IP_BIND_ADDRESS_NO_PORT"));
 	e = udp(e);
 	assert_string_equal(advise(&e, NULL, 0, u), "");
+}
+
+static void advice_on_time_waits_of_a_range(void **state)
+{
+	static const struct {
+		const char *remote;
+		uint8_t tw_reuse;
+		unsigned int reusable;
+		bool said;
+	} rows[] = {
+		{ "192.0.2.7", 0, 1, true }, { "192.0.2.7", 1, 1, false }, { "192.0.2.7", 2, 1, true },
+		{ "127.0.0.9", 0, 1, true }, { "127.0.0.9", 2, 1, false }, { "::1", 2, 1, false },
+		{ "2001:db8::1", 2, 1, true }, { "192.0.2.7", 0, 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct event e = to(call(PW_HOW_CONNECT, EADDRNOTAVAIL, 0), rows[i].remote, 443);
+		struct usage u = { .known = true, .sockets = 9, .time_waits = 5, .reusable = rows[i].reusable };
+
+		range.tw_reuse = rows[i].tw_reuse;
+		if (!!strstr(advise(&e, NULL, 0, u), "tcp_tw_reuse") != rows[i].said)
+			fail_msg("row %zu", i);
+	}
 }
 
 static void advice_on_the_rest(void **state)
@@ -498,6 +523,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup(a_line_is_said_once, setup),
 	cmocka_unit_test_setup(an_option_helps_against_all_or_not, setup),
 	cmocka_unit_test_setup(advice_on_a_range_used_up, setup),
+	cmocka_unit_test_setup(advice_on_time_waits_of_a_range, setup),
 	cmocka_unit_test_setup(advice_on_the_rest, setup),
 	cmocka_unit_test(the_last_reference_gives_all_back),
 };

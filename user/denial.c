@@ -30,6 +30,7 @@ struct denials {
 	uint64_t last_at, last_changes;
 	struct explanation *shared;
 	struct budget budget;
+	bool doubtful;
 };
 
 /* Being gathered for one call. */
@@ -179,6 +180,9 @@ static void on_row(void *arg, const struct diag_row *row)
 {
 	struct gather *g = arg;
 	enum rival_state state = state_of_row(row);
+	bool may_be_accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP;
+	/* Of sockets that allocated, an unfiltered tracker knows each. */
+	bool knows_all = !g->denials->options.filtered && !g->denials->doubtful;
 
 	if (row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV)
 		return;
@@ -190,8 +194,7 @@ static void on_row(void *arg, const struct diag_row *row)
 		.cookie = row->cookie, .inode = row->inode,
 		.left_ns = row->time_wait ? row->expires_ms * 1000000ULL : UNKNOWN_NS,
 		.port = row->port, .remote_port = row->remote_port, .state = state,
-		/* Of sockets that allocated, an unfiltered tracker knows each. */
-		.accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP && !g->denials->options.filtered,
+		.accepted = may_be_accepted && knows_all, .accepted_unknown = may_be_accepted && !knows_all,
 		.uid_known = row->inode, .uid = row->uid, .addr = row->addr, .remote = row->remote,
 	});
 }
@@ -544,6 +547,11 @@ struct explanation *denials_explain(struct denials *d, const struct event *denie
 		d->last_changes = changes;
 	}
 	return explanation_ref(d->shared);
+}
+
+void denials_doubt(struct denials *d)
+{
+	d->doubtful = true;
 }
 
 struct denials *denials_new(const struct denials_options *options)

@@ -35,6 +35,9 @@ void denials_free(struct denials **denials);
  */
 struct explanation *denials_explain(struct denials *denials, const struct event *denied, uint64_t changes);
 
+/* Records were lost: from now on the tracker may lack sockets that allocated. */
+void denials_doubt(struct denials *denials);
+
 #define _cleanup_denials_ _cleanup_(denials_free)
 
 #endif

@@ -9,6 +9,7 @@
 #include "user/mem.h"
 
 #define WIDE_LOW 16384U			/* a range that reaches down to here leaves most registered ports alone */
+#define RESERVED_SHOWN (32U * 1024)	/* a longer list is not repeated in each denial */
 #define UNPRIVILEGED_START 1024		/* PROT_SOCK, where the sysctl cannot be read */
 
 static const char *const denial_names[DENIAL_END] = {
@@ -279,7 +280,11 @@ static void advise_reserve(const struct event *d, const struct rival *r, const s
 	range_reserve(range, &more, &list);
 	say(out, "port %u lies in net.ipv4.ip_local_port_range (%u-%u), from which the kernel gave it away; reserved, it "
 	    "is kept free:", d->port, range->low, range->high);
-	if (!buf_error(&list) && !strstr(buf_text(out), "sysctl -w net.ipv4.ip_local_reserved_ports="))
+	if (strstr(buf_text(out), "sysctl -w net.ipv4.ip_local_reserved_ports="))
+		return;
+	if (buf_error(&list) || list.len > RESERVED_SHOWN)
+		say(out, "add it to net.ipv4.ip_local_reserved_ports, whose list is too long to be shown here");
+	else
 		buf_printf(out, "sysctl -w net.ipv4.ip_local_reserved_ports=%s\n", buf_text(&list));
 }
 

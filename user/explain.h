@@ -50,7 +50,8 @@ struct rival {
 	uint16_t port, remote_port;
 	enum rival_state state;
 	bool ephemeral;			/* the kernel chose its number, or may have */
-	bool accepted;			/* shares the port of the listener that accepted it */
+	bool accepted;			/* shares the port of the listener that accepted it, */
+	bool accepted_unknown;		/* or may */
 	bool kernel;
 	bool traits_known;		/* the three below */
 	bool uid_known;

@@ -150,7 +150,10 @@ static void put_rival(struct js *list, const struct rival *rival)
 	js_uint(&js, "port", rival->port);
 	put_end(&js, &rival->remote, rival->remote_port);
 	put_cookie(&js, rival->cookie);
-	js_bool(&js, "accepted", rival->accepted);
+	if (rival->accepted_unknown)
+		js_null(&js, "accepted");
+	else
+		js_bool(&js, "accepted", rival->accepted);
 	if (rival->left_ns == UNKNOWN_NS)
 		js_null(&js, "seconds_left");
 	else

@@ -284,7 +284,7 @@ static const char *advise(const struct event *e, struct rival *rivals, size_t co
 	};
 
 	buf_done(&text);
-	text = BUF_INIT(65536);
+	text = BUF_INIT(RANGE_LIST_MAX);
 	explain_advise(e, &x, &range, &text);
 	assert_int_equal(buf_error(&text), 0);
 	assert_true(!text.len || text.data[text.len - 1] == '\n');
@@ -331,6 +331,24 @@ static void advice_on_an_outgoing_connection(void **state)
 	r.ephemeral = true;
 	e.port = 8000;
 	SAYS_NOT(e, r, "reserved");
+}
+
+/* 120 KB, then 30. */
+static void a_long_list_of_reservations_is_not_shown(void **state)
+{
+	struct event e = call(PW_HOW_BIND, EADDRINUSE, 40123);
+	struct rival r = rival(RIVAL_CONNECTED, 0);
+
+	(void)state;
+	r.ephemeral = true;
+	for (unsigned int port = 20000; port < 60000; port += 2)
+		port_set_add(&range.reserved, (uint16_t)port);
+	SAYS(e, r, "add it to net.ipv4.ip_local_reserved_ports, whose list is too long");
+	SAYS_NOT(e, r, "sysctl -w");
+	range.reserved = (struct port_set){ 0 };
+	for (unsigned int port = 45000; port < 55000; port += 2)
+		port_set_add(&range.reserved, (uint16_t)port);
+	SAYS(e, r, "sysctl -w net.ipv4.ip_local_reserved_ports=40123,45000,45002,");
 }
 
 static void advice_on_a_time_wait(void **state)
@@ -517,6 +535,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(connections_meet_by_both_ends),
 	cmocka_unit_test_setup(advice_on_a_listener, setup),
 	cmocka_unit_test_setup(advice_on_an_outgoing_connection, setup),
+	cmocka_unit_test_setup(a_long_list_of_reservations_is_not_shown, setup),
 	cmocka_unit_test_setup(advice_on_a_time_wait, setup),
 	cmocka_unit_test_setup(advice_on_two_families, setup),
 	cmocka_unit_test_setup(advice_on_a_device, setup),

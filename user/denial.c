@@ -22,6 +22,7 @@
 #define STATE_SYN_RECV 3
 
 struct denials {
+	unsigned int refs;		/* ours, and one of each explanation that lives */
 	struct denials_options options;
 	struct range range;
 	uint32_t range_netns;
@@ -476,7 +477,17 @@ static int take_advice(struct explanation *e, const struct event *denied, const 
 
 static void on_put(void *arg, struct process *process)
 {
-	identity_put(arg, process);
+	struct denials *d = arg;
+
+	identity_put(d->options.identity, process);
+}
+
+static void on_end(void *arg)
+{
+	struct denials *d = arg;
+
+	if (!--d->refs)
+		pw_free(d);
 }
 
 /*
@@ -505,7 +516,8 @@ static struct explanation *explain_anew(struct denials *d, const struct event *d
 	}
 	*g = (struct gather){ .denials = d, .denied = denied };
 	*e = (struct explanation){ .refs = 1, .cause = explain_cause(denied, range), .put = on_put,
-				   .arg = d->options.identity };
+				   .end = on_end, .arg = d };
+	d->refs++;
 	if (e->cause == DENIAL_CONFLICT)
 		gather_conflict(g);
 	else if (e->cause == DENIAL_EXHAUSTED)
@@ -541,7 +553,7 @@ struct explanation *denials_explain(struct denials *d, const struct event *denie
 
 	if (!may_share(d, denied, changes, now)) {
 		explanation_put(d->shared);
-		d->shared = explain_anew(d, denied);
+		d->shared = d->refs > EXPLANATIONS_MAX ? NULL : explain_anew(d, denied);
 		d->last = *denied;
 		d->last_at = now;
 		d->last_changes = changes;
@@ -560,6 +572,7 @@ struct denials *denials_new(const struct denials_options *options)
 
 	if (d) {
 		d->options = *options;
+		d->refs = 1;
 		d->budget = (struct budget){
 			.left = BUDGET_NS, .most = BUDGET_NS, .at = now_boottime(), .share = BUDGET_SHARE,
 		};
@@ -572,6 +585,6 @@ void denials_free(struct denials **denials)
 	if (!*denials)
 		return;
 	explanation_put((*denials)->shared);
-	pw_free(*denials);
+	on_end(*denials);
 	*denials = NULL;
 }

@@ -42,6 +42,8 @@ void explanation_put(struct explanation *e)
 	for (size_t i = 0; i < e->rival_count; i++)
 		e->put(e->arg, e->rivals[i].owner);
 	e->put(e->arg, e->usage.top);
+	if (e->end)
+		e->end(e->arg);
 	pw_free(e->rivals);
 	pw_free(e->advice);
 	pw_free(e);
@@ -386,6 +388,8 @@ void explain_advise(const struct event *d, const struct explanation *e, const st
 	case DENIAL_OTHER:
 		if (d->how == PW_HOW_BIND && d->error == EINVAL)
 			say(out, "the socket has a port already, or the address is too short");
+		else if (d->traits & PW_T_UNREAD)
+			say(out, "the address that it gave could not be read, or is of another family");
 		break;
 	case DENIAL_END:
 		break;

@@ -91,6 +91,7 @@ struct explanation {
 	struct usage usage;		/* DENIAL_EXHAUSTED */
 	char *advice;			/* lines, each with its newline; "" for none */
 	void (*put)(void *arg, struct process *process);	/* gives a reference back */
+	void (*end)(void *arg);					/* the last word to arg; NULL: it needs none */
 	void *arg;
 };
 

@@ -206,8 +206,13 @@ static void put_denied(struct js *js, const struct line *line)
 
 	js_str(js, "proto", proto_name(line->proto));
 	js_str(js, "family", line->addr.family == AF_INET6 ? "ipv6" : "ipv4");
-	js_str(js, "addr", addr_text(&line->addr, text));
-	js_uint(js, "port", line->port);
+	if (line->traits & PW_T_UNREAD) {
+		js_null(js, "addr");
+		js_null(js, "port");
+	} else {
+		js_str(js, "addr", addr_text(&line->addr, text));
+		js_uint(js, "port", line->port);
+	}
 	js_uint(js, "netns", line->netns);
 	put_cookie(js, line->cookie);
 	js_str(js, "call", how_name(line->how));

@@ -17,7 +17,7 @@
 
 struct denials;
 
-#define EXPLANATIONS_MAX 1024
+#define EXPLANATIONS_MAX 4096
 
 struct denials_options {
 	struct tracker *tracker;	/* all three borrowed */

@@ -10,6 +10,7 @@ struct denied {
 	struct look look;
 	__u8 addr[16] __attribute__((aligned(8)));
 	bool has_addr;
+	bool unread;
 	__u8 error;
 };
 
@@ -19,6 +20,8 @@ struct address {
 	__be16 port;
 	__u32 word;
 };
+
+#define ERROR_MAX 255	/* what a record has room for; errnos that programs see end before */
 
 #define ADDRESS_V6 8	/* offset of sin6_addr */
 #define ADDRESS_V6_END 24
@@ -68,7 +71,7 @@ static __always_inline bool denied_at(struct denied *denied, struct sock *sk, __
 	if (!sk || !wanted_proto(proto))
 		return false;
 	look_at(&denied->look, sk, proto, how);
-	denied->error = -result;
+	denied->error = result < -ERROR_MAX ? ERROR_MAX : -result;
 	return true;
 }
 
@@ -86,7 +89,7 @@ static __always_inline void take_local(struct denied *denied, bool user, const v
 
 	denied->look.port = 0;
 	denied->has_addr = true;
-	read_address(user, from, length, family, denied->addr, &denied->look.port);
+	denied->unread = !read_address(user, from, length, family, denied->addr, &denied->look.port);
 }
 
 static __always_inline void take_remote(struct denied *denied, bool user, const void *from, __u32 length)
@@ -148,7 +151,7 @@ static __always_inline void record_denied(struct denied *denied)
 		__builtin_memcpy(record->addr, denied->addr, 16);
 	if (!kernel)
 		fill_owner(record, task);
-	record->traits = read_options(&sk->__sk_common);
+	record->traits = read_options(&sk->__sk_common) | (denied->unread ? PW_T_UNREAD : 0);
 	record->bound_dev = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
 	record->sock_uid = BPF_CORE_READ(sk, sk_uid.val);
 	submit_soon(record);
@@ -181,6 +184,8 @@ static __always_inline void denied_way(struct sock *sk, __u8 how, bool user, con
 	/* A send that connects: TCP Fast Open. */
 	if (denied.look.proto == IPPROTO_TCP)
 		denied.look.how = PW_HOW_CONNECT;
+	/* What the route gave stays where the call is seen before its end; nobody asked for it. */
+	denied.has_addr = !read_addr_locked(denied.look.sk);
 	if (address)
 		take_remote(&denied, user, address, length);
 	record_denied(&denied);

@@ -57,6 +57,7 @@ enum pw_trait {
 	PW_T_V6ONLY = 4,
 	PW_T_DEAD = 8,		/* an orphan: closed by all, not yet done */
 	PW_T_UNFETCHED = 16,	/* accepted by the kernel, not yet by accept() */
+	PW_T_UNREAD = 32,	/* denials: the address that the call gave could not be read */
 };
 
 /* 24 bytes at the head of every record. */

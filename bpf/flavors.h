@@ -24,6 +24,7 @@
 #define SOCK_DEAD 0			/* include/net/sock.h: bit of sk_flags */
 #define S_IFMT 0170000			/* include/uapi/linux/stat.h */
 #define S_IFSOCK 0140000
+#define SOCK_BINDADDR_LOCK 4		/* include/net/sock.h: the address was asked for */
 #define SOCK_BINDPORT_LOCK 8		/* include/net/sock.h: the port was asked for by number */
 
 #ifdef __TARGET_ARCH_arm64

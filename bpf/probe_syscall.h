@@ -11,6 +11,9 @@
 #include <bpf/bpf_tracing.h>
 #include "bpf/denied.h"
 
+/* 0 would keep the event from everybody else's perf (perf_syscall_exit()). */
+#define LET_PASS 1
+
 struct sys_exit {
 	__u64 common;
 	__s64 number;
@@ -56,7 +59,7 @@ int exit_bind(struct sys_exit *ctx)
 
 	if (ctx->result < 0 && read_call(&call))
 		denied_bind(call.sk, true, (void *)call.arguments[1], call.arguments[2], ctx->result);
-	return 0;
+	return LET_PASS;
 }
 
 static __always_inline bool wants_port(__s64 result)
@@ -71,7 +74,7 @@ int exit_connect(struct sys_exit *ctx)
 
 	if (wants_port(ctx->result) && read_call(&call))
 		denied_way(call.sk, PW_HOW_CONNECT, true, (void *)call.arguments[1], call.arguments[2], ctx->result);
-	return 0;
+	return LET_PASS;
 }
 
 SEC("?tracepoint/syscalls/sys_exit_sendto")
@@ -81,12 +84,12 @@ int exit_sendto(struct sys_exit *ctx)
 	__u32 length = 0;
 
 	if (!wants_port(ctx->result) || !read_call(&call))
-		return 0;
+		return LET_PASS;
 	/* The length is the sixth argument, which libbpf has no word for: an address is at most so long. */
 	if (call.arguments[4])
 		length = ADDRESS_V6_END;
 	denied_way(call.sk, PW_HOW_SEND, true, (void *)call.arguments[4], length, ctx->result);
-	return 0;
+	return LET_PASS;
 }
 
 /* The head of struct user_msghdr, which struct mmsghdr begins with. */
@@ -102,10 +105,10 @@ static __always_inline int on_sendmsg_exit(__s64 result)
 	struct call call = {};
 
 	if (!wants_port(result) || !read_call(&call))
-		return 0;
+		return LET_PASS;
 	bpf_probe_read_user(&message, sizeof(message), (void *)call.arguments[1]);
 	denied_way(call.sk, PW_HOW_SEND, true, message.name, message.length, result);
-	return 0;
+	return LET_PASS;
 }
 
 SEC("?tracepoint/syscalls/sys_exit_sendmsg")
@@ -127,7 +130,7 @@ int exit_listen(struct sys_exit *ctx)
 
 	if (ctx->result == -EADDRINUSE && read_call(&call))
 		denied_listen(call.sk, ctx->result);
-	return 0;
+	return LET_PASS;
 }
 
 #endif

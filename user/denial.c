@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "user/budget.h"
 #include "user/clock.h"
 #include "user/diag.h"
 #include "user/map.h"
@@ -15,12 +16,13 @@
 #define SHARE_NS 100000000ULL		/* an explanation is shared for so long, */
 #define RANGE_NS 200000000ULL		/* and the range of a namespace is believed */
 #define TW_NS 60000000000ULL		/* TCP_TIMEWAIT_LEN */
-#define BUDGET_NS 200000000ULL		/* of dumps and walks at once; it fills up again, */
+#define BUDGET_NS 200000000		/* of dumps and walks at once; it fills up again, */
 #define BUDGET_SHARE 20			/* by one part in so many of the time that passes */
 #define CANDIDATES PW_LOOKS
 #define STATE_SYN_RECV 3
 
 struct denials {
+	unsigned int refs;		/* ours, and one of each explanation that lives */
 	struct denials_options options;
 	struct range range;
 	uint32_t range_netns;
@@ -28,7 +30,8 @@ struct denials {
 	struct event last;		/* the call that `shared` explains */
 	uint64_t last_at, last_changes;
 	struct explanation *shared;
-	uint64_t budget, budget_at;
+	struct budget budget;
+	bool doubtful;
 };
 
 /* Being gathered for one call. */
@@ -36,6 +39,7 @@ struct gather {
 	struct denials *denials;
 	const struct event *denied;
 	struct rival rivals[CANDIDATES];
+	struct rival block[CANDIDATES];	/* being looked at */
 	struct pw_look looks[CANDIDATES];
 	size_t count;
 	size_t total;			/* those that found no room counted too */
@@ -46,22 +50,9 @@ static bool same_addr(const struct event_addr *a, const struct event_addr *b)
 	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
-/* ---- the budget ---- */
-
-static bool may_spend(struct denials *d, uint64_t now)
-{
-	d->budget += (now - d->budget_at) / BUDGET_SHARE;
-	d->budget_at = now;
-	if (d->budget > BUDGET_NS)
-		d->budget = BUDGET_NS;
-	return d->budget > 0;
-}
-
 static void spend(struct denials *d, uint64_t since)
 {
-	uint64_t spent = now_boottime() - since;
-
-	d->budget = d->budget > spent ? d->budget - spent : 0;
+	budget_spend(&d->budget, since, now_boottime());
 }
 
 /* ---- lifetimes as rivals ---- */
@@ -112,35 +103,50 @@ static void take_traits(const struct pw_look *look, struct rival *out)
 	out->uid = look->uid;
 }
 
+/* Those that stand in the way: all are counted, and so many are kept. */
+static void keep(struct gather *g, const struct rival *rival)
+{
+	if (!explain_blocks(g->denied, rival))
+		return;
+	g->total++;
+	if (g->count < CANDIDATES)
+		g->rivals[g->count++] = *rival;
+}
+
+static void keep_block(struct gather *g, size_t count)
+{
+	bool looked = count && !probe_look(g->denials->options.probe, g->looks, count);
+
+	for (size_t i = 0; i < count; i++) {
+		if (looked)
+			take_traits(&g->looks[i], &g->block[i]);
+		keep(g, &g->block[i]);
+	}
+}
+
 /* The lifetimes of the port; not the socket itself, which has it when listen() is denied. */
 static void gather_port(struct gather *g)
 {
 	const struct event *e = g->denied;
 	struct lifetime *l = tracker_port(g->denials->options.tracker, e->netns, e->proto, e->port);
+	uint64_t now = now_boottime();
+	size_t count = 0;
 
-	for (; l && g->count < CANDIDATES; l = l->port_next) {
+	for (; l; l = l->port_next) {
 		if (e->cookie && l->cookie == e->cookie)
 			continue;
-		rival_of(l, e->time, &g->rivals[g->count]);
-		ask_traits(l, &g->looks[g->count]);
-		g->count++;
-	}
-	if (g->count && !probe_look(g->denials->options.probe, g->looks, g->count))
-		for (size_t i = 0; i < g->count; i++)
-			take_traits(&g->looks[i], &g->rivals[i]);
-}
-
-/* Keeps those that stand in the way. */
-static void keep_blocking(struct gather *g)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < g->count; i++) {
-		if (!explain_blocks(g->denied, &g->rivals[i]))
+		rival_of(l, e->time, &g->block[count]);
+		ask_traits(l, &g->looks[count]);
+		if (++count < CANDIDATES)
 			continue;
-		g->rivals[kept++] = g->rivals[i];
+		keep_block(g, count);
+		count = 0;
+		if (!budget_allows(&g->denials->budget, now))
+			return;
+		spend(g->denials, now);
+		now = now_boottime();
 	}
-	g->count = g->total = kept;
+	keep_block(g, count);
 }
 
 /* ---- sockets that the tracker does not know ---- */
@@ -162,24 +168,36 @@ static struct rival *find_rival(struct gather *g, uint64_t cookie)
 	return NULL;
 }
 
+/* What the tracker knows has been judged by its lifetimes and options: a row adds the time that a TIME_WAIT has left. */
+static void on_known_row(struct gather *g, const struct diag_row *row)
+{
+	struct rival *known = row->time_wait ? find_rival(g, row->cookie) : NULL;
+
+	if (known && known->left_ns == UNKNOWN_NS)
+		known->left_ns = row->expires_ms * 1000000ULL;
+}
+
 static void on_row(void *arg, const struct diag_row *row)
 {
 	struct gather *g = arg;
-	struct rival *known = find_rival(g, row->cookie);
 	enum rival_state state = state_of_row(row);
+	bool may_be_accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP;
+	/* Of sockets that allocated, an unfiltered tracker knows each. */
+	bool knows_all = !g->denials->options.filtered && !g->denials->doubtful;
 
-	if (known && row->time_wait && known->left_ns == UNKNOWN_NS)
-		known->left_ns = row->expires_ms * 1000000ULL;
-	if (known || row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV || g->count == CANDIDATES)
+	if (row->cookie == g->denied->cookie || row->state == STATE_SYN_RECV)
 		return;
-	g->rivals[g->count++] = (struct rival){
+	if (tracker_knows(g->denials->options.tracker, row->cookie)) {
+		on_known_row(g, row);
+		return;
+	}
+	keep(g, &(struct rival){
 		.cookie = row->cookie, .inode = row->inode,
 		.left_ns = row->time_wait ? row->expires_ms * 1000000ULL : UNKNOWN_NS,
 		.port = row->port, .remote_port = row->remote_port, .state = state,
-		/* Of sockets that allocated, an unfiltered tracker knows each. */
-		.accepted = state == RIVAL_CONNECTED && g->denied->proto == IPPROTO_TCP && !g->denials->options.filtered,
+		.accepted = may_be_accepted && knows_all, .accepted_unknown = may_be_accepted && !knows_all,
 		.uid_known = row->inode, .uid = row->uid, .addr = row->addr, .remote = row->remote,
-	};
+	});
 }
 
 static int dump_port(void *arg, uint32_t netns)
@@ -212,11 +230,9 @@ static void gather_conflict(struct gather *g)
 	uint64_t now = now_boottime();
 
 	gather_port(g);
-	keep_blocking(g);
-	if ((g->count && !lacks_time(g)) || !may_spend(d, now))
+	if ((g->count && !lacks_time(g)) || !budget_allows(&d->budget, now))
 		return;
 	netns_visit(g->denied->netns, g->denied->process.pid, dump_port, g);
-	keep_blocking(g);
 	spend(d, now);
 }
 
@@ -298,6 +314,7 @@ static void count_lifetime(struct count *c, const struct lifetime *l)
 
 	count_port(c, l->port);
 	u->time_waits += l->holds == HOLD_TW;
+	u->reusable += l->holds == HOLD_TW && l->how == PW_HOW_CONNECT;
 	u->bound_first += l->remote.family && l->how == PW_HOW_BIND;
 	sockets = l->owner ? count_up(&c->processes, (uint64_t)(uintptr_t)l->owner) : 0;
 	if (sockets > u->top_sockets) {
@@ -356,7 +373,7 @@ static void gather_usage(struct gather *g, const struct range *range, struct usa
 	uint64_t now = now_boottime();
 
 	*out = (struct usage){ .low = range->low, .high = range->high };
-	if (!range->known || !may_spend(d, now))
+	if (!range->known || !budget_allows(&d->budget, now))
 		return;
 	out->known = true;
 	out->size = range_size(range);
@@ -385,18 +402,22 @@ static int read_range(void *arg, uint32_t netns)
 	return 1;
 }
 
-/* Of a range used up, as it is now. */
+/* Of a range used up, as it is now. What could not be read is believed for as long; beyond the budget it is not known. */
 static const struct range *range_of(struct denials *d, const struct event *denied)
 {
 	uint64_t now = now_boottime();
+	bool fresh = d->range_netns == denied->netns && now - d->range_at < RANGE_NS;
+	bool may = budget_allows(&d->budget, now);
 
-	if (d->range_netns == denied->netns && now - d->range_at < RANGE_NS &&
-	    explain_cause(denied, &d->range) != DENIAL_EXHAUSTED)
+	if (fresh && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
 		return &d->range;
 	d->range = (struct range){ 0 };
-	d->range_netns = denied->netns;
-	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	d->range_netns = may ? denied->netns : 0;
 	d->range_at = now;
+	if (!may)
+		return &d->range;
+	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	spend(d, now);
 	return &d->range;
 }
 
@@ -436,7 +457,7 @@ static void find_owners(struct denials *d, struct explanation *e)
 
 	for (size_t i = 0; i < e->rival_count; i++)
 		any |= inodes[i] = e->rivals[i].owner ? 0 : e->rivals[i].inode;
-	if (!any || !may_spend(d, now))
+	if (!any || !budget_allows(&d->budget, now))
 		return;
 	procfd_find(inodes, e->rival_count, found);
 	for (size_t i = 0; i < e->rival_count; i++)
@@ -456,12 +477,27 @@ static int take_advice(struct explanation *e, const struct event *denied, const 
 
 static void on_put(void *arg, struct process *process)
 {
-	identity_put(arg, process);
+	struct denials *d = arg;
+
+	identity_put(d->options.identity, process);
 }
 
-/* No source address is EADDRNOTAVAIL of an IPv6 connect() too: where nobody holds a port, the range is not the cause. */
-static void doubt_exhaustion(struct explanation *e, const struct event *denied)
+static void on_end(void *arg)
 {
+	struct denials *d = arg;
+
+	if (!--d->refs)
+		pw_free(d);
+}
+
+/*
+ * No source address is EADDRNOTAVAIL of an IPv6 connect() too: where nobody holds a port, the range is not the
+ * cause. With a filter it is not known that nobody does: a dump does not tell the ports that bind() took.
+ */
+static void doubt_exhaustion(const struct denials *d, struct explanation *e, const struct event *denied)
+{
+	if (d->options.filtered)
+		return;
 	if (e->cause == DENIAL_EXHAUSTED && denied->how == PW_HOW_CONNECT && denied->proto == IPPROTO_TCP &&
 	    denied->remote.family == AF_INET6 && e->usage.known && !e->usage.held &&
 	    e->usage.size > e->usage.reserved)
@@ -480,12 +516,13 @@ static struct explanation *explain_anew(struct denials *d, const struct event *d
 	}
 	*g = (struct gather){ .denials = d, .denied = denied };
 	*e = (struct explanation){ .refs = 1, .cause = explain_cause(denied, range), .put = on_put,
-				   .arg = d->options.identity };
+				   .end = on_end, .arg = d };
+	d->refs++;
 	if (e->cause == DENIAL_CONFLICT)
 		gather_conflict(g);
 	else if (e->cause == DENIAL_EXHAUSTED)
 		gather_usage(g, range, &e->usage);
-	doubt_exhaustion(e, denied);
+	doubt_exhaustion(d, e, denied);
 	identity_ref(e->usage.top);
 	if (take_rivals(e, g) || take_advice(e, denied, range)) {
 		explanation_put(e);
@@ -516,12 +553,17 @@ struct explanation *denials_explain(struct denials *d, const struct event *denie
 
 	if (!may_share(d, denied, changes, now)) {
 		explanation_put(d->shared);
-		d->shared = explain_anew(d, denied);
+		d->shared = d->refs > EXPLANATIONS_MAX ? NULL : explain_anew(d, denied);
 		d->last = *denied;
 		d->last_at = now;
 		d->last_changes = changes;
 	}
 	return explanation_ref(d->shared);
+}
+
+void denials_doubt(struct denials *d)
+{
+	d->doubtful = true;
 }
 
 struct denials *denials_new(const struct denials_options *options)
@@ -530,8 +572,10 @@ struct denials *denials_new(const struct denials_options *options)
 
 	if (d) {
 		d->options = *options;
-		d->budget = BUDGET_NS;
-		d->budget_at = now_boottime();
+		d->refs = 1;
+		d->budget = (struct budget){
+			.left = BUDGET_NS, .most = BUDGET_NS, .at = now_boottime(), .share = BUDGET_SHARE,
+		};
 	}
 	return d;
 }
@@ -541,6 +585,6 @@ void denials_free(struct denials **denials)
 	if (!*denials)
 		return;
 	explanation_put((*denials)->shared);
-	pw_free(*denials);
+	on_end(*denials);
 	*denials = NULL;
 }

@@ -17,6 +17,8 @@
 
 struct denials;
 
+#define EXPLANATIONS_MAX 4096
+
 struct denials_options {
 	struct tracker *tracker;	/* all three borrowed */
 	struct probe *probe;
@@ -29,11 +31,15 @@ struct denials *denials_new(const struct denials_options *options);
 void denials_free(struct denials **denials);
 
 /*
- * A reference to why, now; NULL without memory. changes: a number that grows
+ * A reference to why, now; NULL without memory, or when a slow reader keeps
+ * EXPLANATIONS_MAX others alive; it may outlive denials_free(). changes: a number that grows
  * with each change of the tracker; while it stands still, a call that is tried
  * again shares its explanation.
  */
 struct explanation *denials_explain(struct denials *denials, const struct event *denied, uint64_t changes);
+
+/* Records were lost: from now on the tracker may lack sockets that allocated. */
+void denials_doubt(struct denials *denials);
 
 #define _cleanup_denials_ _cleanup_(denials_free)
 

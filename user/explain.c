@@ -9,6 +9,7 @@
 #include "user/mem.h"
 
 #define WIDE_LOW 16384U			/* a range that reaches down to here leaves most registered ports alone */
+#define RESERVED_SHOWN (32U * 1024)	/* a longer list is not repeated in each denial */
 #define UNPRIVILEGED_START 1024		/* PROT_SOCK, where the sysctl cannot be read */
 
 static const char *const denial_names[DENIAL_END] = {
@@ -41,6 +42,8 @@ void explanation_put(struct explanation *e)
 	for (size_t i = 0; i < e->rival_count; i++)
 		e->put(e->arg, e->rivals[i].owner);
 	e->put(e->arg, e->usage.top);
+	if (e->end)
+		e->end(e->arg);
 	pw_free(e->rivals);
 	pw_free(e->advice);
 	pw_free(e);
@@ -52,6 +55,9 @@ static enum denial cause_of_bind(const struct event *d, const struct range *rang
 {
 	uint32_t start = range->known ? range->unprivileged_start : UNPRIVILEGED_START;
 
+	/* Whether it asked for a port is not known. */
+	if (d->traits & PW_T_UNREAD)
+		return DENIAL_OTHER;
 	switch (d->error) {
 	case EADDRINUSE:
 		return d->port ? DENIAL_CONFLICT : DENIAL_EXHAUSTED;
@@ -102,11 +108,23 @@ static bool same_end(const struct event_addr *a, const struct event_addr *b)
 	return a->family == b->family && !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
+/*
+ * An IPv6 socket at an address of its own has LOOPBACK4_IPV6 as its IPv4 one (tcp_v6_connect(), __ip6_datagram_connect()),
+ * which 0.0.0.0 meets (ipv4_rcv_saddr_equal()), unless it is IPV6_V6ONLY: bind() to such an address makes it so
+ * (__inet6_bind()), connect() does not. The other way around bind() has seen to it first.
+ */
+static bool meets_any4(const struct event *d, const struct rival *r)
+{
+	bool only = r->traits_known ? r->traits & PW_T_V6ONLY : r->state == RIVAL_LISTEN || r->state == RIVAL_BOUND;
+
+	return d->addr.family == AF_INET && is_any(&d->addr) && !only;
+}
+
 static bool addresses_meet(const struct event *d, const struct rival *r)
 {
 	if (d->addr.family == r->addr.family)
 		return is_any(&d->addr) || is_any(&r->addr) || same_end(&d->addr, &r->addr);
-	return is_dual(&d->addr, d->traits & PW_T_V6ONLY) || is_dual(&r->addr, rival_v6only(r));
+	return is_dual(&d->addr, d->traits & PW_T_V6ONLY) || is_dual(&r->addr, rival_v6only(r)) || meets_any4(d, r);
 }
 
 static bool devices_meet(const struct event *d, const struct rival *r)
@@ -165,9 +183,45 @@ static const char *noun(const struct event *d, const struct rival *r)
 	return "the socket that holds it";
 }
 
+enum help { HELPS, DEPENDS, HELPS_NOT };
+
 /* SO_REUSEADDR: for TCP helps only where both have it, and never against a listener. */
-static void advise_reuse(const struct event *d, const struct rival *r, struct buf *out)
+static enum help reuse_help(const struct event *d, const struct rival *r)
 {
+	if (d->proto == IPPROTO_TCP && r->state == RIVAL_LISTEN)
+		return HELPS_NOT;
+	if (!r->traits_known)
+		return DEPENDS;
+	return r->traits & PW_T_REUSE ? HELPS : HELPS_NOT;
+}
+
+static enum help reuseport_help(const struct event *d, const struct rival *r)
+{
+	if (!r->traits_known)
+		return DEPENDS;
+	if (!(r->traits & PW_T_REUSEPORT))
+		return HELPS_NOT;
+	if (one_user(d, r))
+		return HELPS;
+	return r->uid_known ? HELPS_NOT : DEPENDS;
+}
+
+/* Against all of them: the weakest, and no promise where some are not listed. */
+static enum help help_of_all(const struct event *d, const struct explanation *e,
+			     enum help (*help)(const struct event *d, const struct rival *r))
+{
+	enum help all = e->rival_total > e->rival_count ? DEPENDS : HELPS;
+
+	for (size_t i = 0; i < e->rival_count; i++)
+		if (help(d, &e->rivals[i]) > all)
+			all = help(d, &e->rivals[i]);
+	return all;
+}
+
+static void advise_reuse(const struct event *d, const struct rival *r, enum help all, struct buf *out)
+{
+	if (reuse_help(d, r) != all)
+		return;
 	if (d->proto == IPPROTO_TCP && r->state == RIVAL_LISTEN)
 		say(out, "SO_REUSEADDR does not help against a listener");
 	else if (!r->traits_known)
@@ -178,8 +232,10 @@ static void advise_reuse(const struct event *d, const struct rival *r, struct bu
 		say(out, "SO_REUSEADDR on this socket alone does not help: %s had not set it", noun(d, r));
 }
 
-static void advise_reuseport(const struct event *d, const struct rival *r, struct buf *out)
+static void advise_reuseport(const struct event *d, const struct rival *r, enum help all, struct buf *out)
 {
+	if (reuseport_help(d, r) != all)
+		return;
 	if (!r->traits_known)
 		say(out, "SO_REUSEPORT shares a port when both sockets set it before bind() and belong to one user");
 	else if (!(r->traits & PW_T_REUSEPORT))
@@ -202,8 +258,8 @@ static void advise_wait(const struct rival *r, struct buf *out)
 static void advise_family(const struct event *d, const struct rival *r, struct buf *out)
 {
 	if (d->addr.family != r->addr.family)
-		say(out, "the IPv6 socket of the two takes IPv4 as well: with IPV6_V6ONLY set on it before its bind(), "
-		    "each has its own port");
+		say(out, "the IPv6 socket of the two takes IPv4 as well: with IPV6_V6ONLY set on it before its bind() "
+		    "or connect(), each has its own port");
 }
 
 static void advise_device(const struct event *d, const struct rival *r, struct buf *out)
@@ -226,11 +282,16 @@ static void advise_reserve(const struct event *d, const struct rival *r, const s
 	range_reserve(range, &more, &list);
 	say(out, "port %u lies in net.ipv4.ip_local_port_range (%u-%u), from which the kernel gave it away; reserved, it "
 	    "is kept free:", d->port, range->low, range->high);
-	if (!buf_error(&list) && !strstr(buf_text(out), "sysctl -w net.ipv4.ip_local_reserved_ports="))
+	if (strstr(buf_text(out), "sysctl -w net.ipv4.ip_local_reserved_ports="))
+		return;
+	if (buf_error(&list) || list.len > RESERVED_SHOWN)
+		say(out, "add it to net.ipv4.ip_local_reserved_ports, whose list is too long to be shown here");
+	else
 		buf_printf(out, "sysctl -w net.ipv4.ip_local_reserved_ports=%s\n", buf_text(&list));
 }
 
-static void advise_conflict(const struct event *d, const struct rival *r, const struct range *range, struct buf *out)
+static void advise_conflict(const struct event *d, const struct explanation *e, const struct rival *r,
+			    const struct range *range, struct buf *out)
 {
 	if (d->how == PW_HOW_CONNECT) {
 		say(out, "this connection, from the same address and port to the same end, is there already: without bind() "
@@ -239,16 +300,29 @@ static void advise_conflict(const struct event *d, const struct rival *r, const 
 		return;
 	}
 	advise_family(d, r, out);
-	advise_reuse(d, r, out);
+	advise_reuse(d, r, help_of_all(d, e, reuse_help), out);
 	if (d->traits & PW_T_REUSEPORT || (r->traits_known && r->traits & PW_T_REUSEPORT) ||
 	    r->state == RIVAL_LISTEN || d->proto != IPPROTO_TCP)
-		advise_reuseport(d, r, out);
+		advise_reuseport(d, r, help_of_all(d, e, reuseport_help), out);
 	advise_device(d, r, out);
 	advise_wait(r, out);
 	advise_reserve(d, r, range, out);
 }
 
 /* ---- advice on the other causes ---- */
+
+static bool is_loopback(const struct event_addr *addr)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return addr->family == AF_INET6 ? !memcmp(addr->bytes, one, 16) : addr->bytes[0] == 127;
+}
+
+/* tcp_twsk_unique() */
+static bool reuses_time_waits(const struct event *d, const struct range *range)
+{
+	return range->tw_reuse == 1 || (range->tw_reuse == 2 && is_loopback(&d->remote));
+}
 
 static void advise_exhausted(const struct event *d, const struct usage *u, const struct range *range, struct buf *out)
 {
@@ -261,9 +335,9 @@ static void advise_exhausted(const struct event *d, const struct usage *u, const
 		say(out, "%u sockets had their port from bind() before connect(), which takes it for every destination at "
 		    "once: IP_BIND_ADDRESS_NO_PORT would let connect() share ports between destinations",
 		    u->bound_first);
-	if (tcp && d->how == PW_HOW_CONNECT && u->known && u->time_waits && range->tw_reuse != 1) {
+	if (tcp && d->how == PW_HOW_CONNECT && u->known && u->reusable && !reuses_time_waits(d, range)) {
 		say(out, "%u of the sockets are in TIME_WAIT; connect() may take such a port after a second:",
-		    u->time_waits);
+		    u->reusable);
 		say(out, "sysctl -w net.ipv4.tcp_tw_reuse=1");
 	}
 	if (u->known && u->reserved)
@@ -300,7 +374,7 @@ void explain_advise(const struct event *d, const struct explanation *e, const st
 	switch (e->cause) {
 	case DENIAL_CONFLICT:
 		for (size_t i = 0; i < e->rival_count; i++)
-			advise_conflict(d, &e->rivals[i], range, out);
+			advise_conflict(d, e, &e->rivals[i], range, out);
 		break;
 	case DENIAL_EXHAUSTED:
 		advise_exhausted(d, &e->usage, range, out);
@@ -314,6 +388,8 @@ void explain_advise(const struct event *d, const struct explanation *e, const st
 	case DENIAL_OTHER:
 		if (d->how == PW_HOW_BIND && d->error == EINVAL)
 			say(out, "the socket has a port already, or the address is too short");
+		else if (d->traits & PW_T_UNREAD)
+			say(out, "the address that it gave could not be read, or is of another family");
 		break;
 	case DENIAL_END:
 		break;

@@ -11,7 +11,8 @@
  *   UDP bind(N)		udp_lib_lport_inuse() (net/ipv4/udp.c): different devices, SO_REUSEADDR on both, or
  *				SO_REUSEPORT on both and one uid; or their addresses differ
  *   addresses			inet_rcv_saddr_equal(): equal, or one is the wildcard; [::] also stands for every
- *				IPv4 address unless that socket is IPV6_V6ONLY
+ *				IPv4 address unless that socket is IPV6_V6ONLY; a bind() to 0.0.0.0 also meets what
+ *				connect() gave an IPv6 address, unless that socket is IPV6_V6ONLY
  *   bind(0), listen()		inet_csk_find_open_port(): EADDRINUSE when the range has no port left
  *   TCP connect()		__inet_hash_connect(): EADDRNOTAVAIL when each port of the range is bound, or connected
  *				to the same end; of a socket that has its port, when that connection is there already
@@ -49,7 +50,8 @@ struct rival {
 	uint16_t port, remote_port;
 	enum rival_state state;
 	bool ephemeral;			/* the kernel chose its number, or may have */
-	bool accepted;			/* shares the port of the listener that accepted it */
+	bool accepted;			/* shares the port of the listener that accepted it, */
+	bool accepted_unknown;		/* or may */
 	bool kernel;
 	bool traits_known;		/* the three below */
 	bool uid_known;
@@ -67,6 +69,7 @@ struct usage {
 	unsigned int held;		/* of them, those that somebody holds */
 	unsigned int sockets;		/* that hold them, */
 	unsigned int time_waits;	/* of those in TIME_WAIT, */
+	unsigned int reusable;		/* and of these the ones that connect() gave their port (tcp_tw_reuse) */
 	unsigned int bound_first;	/* and connected ones that had their port from bind() before */
 	struct process *top;		/* who holds most of them: a reference; NULL: unknown */
 	unsigned int top_sockets;
@@ -88,6 +91,7 @@ struct explanation {
 	struct usage usage;		/* DENIAL_EXHAUSTED */
 	char *advice;			/* lines, each with its newline; "" for none */
 	void (*put)(void *arg, struct process *process);	/* gives a reference back */
+	void (*end)(void *arg);					/* the last word to arg; NULL: it needs none */
 	void *arg;
 };
 

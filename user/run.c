@@ -426,6 +426,7 @@ static void add_loss(struct run *run, uint64_t before, uint64_t now, const char 
 {
 	if (now <= before)
 		return;
+	denials_doubt(run->denials);
 	if (!run->gap.lost) {
 		run->gap.since = run->clean_at;
 		run->gap.reason = reason;

@@ -150,7 +150,10 @@ static void put_rival(struct js *list, const struct rival *rival)
 	js_uint(&js, "port", rival->port);
 	put_end(&js, &rival->remote, rival->remote_port);
 	put_cookie(&js, rival->cookie);
-	js_bool(&js, "accepted", rival->accepted);
+	if (rival->accepted_unknown)
+		js_null(&js, "accepted");
+	else
+		js_bool(&js, "accepted", rival->accepted);
 	if (rival->left_ns == UNKNOWN_NS)
 		js_null(&js, "seconds_left");
 	else
@@ -203,8 +206,13 @@ static void put_denied(struct js *js, const struct line *line)
 
 	js_str(js, "proto", proto_name(line->proto));
 	js_str(js, "family", line->addr.family == AF_INET6 ? "ipv6" : "ipv4");
-	js_str(js, "addr", addr_text(&line->addr, text));
-	js_uint(js, "port", line->port);
+	if (line->traits & PW_T_UNREAD) {
+		js_null(js, "addr");
+		js_null(js, "port");
+	} else {
+		js_str(js, "addr", addr_text(&line->addr, text));
+		js_uint(js, "port", line->port);
+	}
 	js_uint(js, "netns", line->netns);
 	put_cookie(js, line->cookie);
 	js_str(js, "call", how_name(line->how));

@@ -139,7 +139,7 @@ static void put_detail(struct buf *out, const struct line *line)
 		break;
 	case WHAT_DENIED:
 		buf_printf(out, "%s %s %s", how_name(line->how), error_name(line->error) ? error_name(line->error) : "?",
-			   line->explanation ? denial_name(line->explanation->cause) : "(no memory to tell why)");
+			   line->explanation ? denial_name(line->explanation->cause) : "(why is not told: no memory, or a slow reader)");
 		if (line->remote.family)
 			buf_adds(out, " to");
 		put_remote(out, line);

@@ -59,7 +59,11 @@ int tracefs_open_event(const char *name)
 	if (r)
 		return r;
 	attr.config = id;
-	/* Any task, by way of one CPU: the BPF program is called for all of them. */
-	r = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	return r < 0 ? -errno : r;
+	/* Any task, by way of one CPU, the first that is online: the BPF program is called for all of them. */
+	for (int cpu = 0; cpu == 0 || (r == -ENODEV && cpu < sysconf(_SC_NPROCESSORS_CONF)); cpu++) {
+		r = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+		if (r < 0)
+			r = -errno;
+	}
+	return r;
 }

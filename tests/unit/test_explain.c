@@ -114,6 +114,19 @@ static void cause_is_judged_by_call_and_arguments(void **state)
 	}
 }
 
+static void an_address_not_read_is_no_port_0(void **state)
+{
+	static const int errors[] = { EADDRINUSE, EADDRNOTAVAIL, EACCES };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		struct event e = call(PW_HOW_BIND, errors[i], 0);
+
+		e.traits = PW_T_UNREAD;
+		assert_int_equal(explain_cause(&e, &range), DENIAL_OTHER);
+	}
+}
+
 static void permission_goes_by_the_namespace(void **state)
 {
 	struct event e = call(PW_HOW_BIND, EACCES, 1500);
@@ -185,7 +198,8 @@ static void addresses_decide(void **state)
 		{ "::", "::2", 0, 0, true },			{ "::1", "127.0.0.1", 0, 0, false },
 		{ "::", "127.0.0.1", 0, 0, true },		{ "127.0.0.1", "::", 0, 0, true },
 		{ "::", "127.0.0.1", PW_T_V6ONLY, 0, false },	{ "127.0.0.1", "::", 0, PW_T_V6ONLY, false },
-		{ "0.0.0.0", "::", 0, PW_T_V6ONLY, false },	{ "0.0.0.0", "::1", 0, 0, false },
+		{ "0.0.0.0", "::", 0, PW_T_V6ONLY, false },	{ "0.0.0.0", "::1", 0, 0, true },
+		{ "0.0.0.0", "::1", 0, PW_T_V6ONLY, false },	{ "::1", "0.0.0.0", 0, 0, false },
 	};
 
 	(void)state;
@@ -197,6 +211,28 @@ static void addresses_decide(void **state)
 		r.addr = ev_addr(rows[i].theirs);
 		if (explain_blocks(&e, &r) != rows[i].blocks)
 			fail_msg("%s and %s", rows[i].mine, rows[i].theirs);
+	}
+}
+
+/* Its options not known: bind() to an IPv6 address makes a socket IPV6_V6ONLY, connect() does not. */
+static void of_the_ipv4_wildcard(void **state)
+{
+	static const struct {
+		enum rival_state state;
+		bool blocks;
+	} rows[] = {
+		{ RIVAL_LISTEN, false }, { RIVAL_BOUND, false }, { RIVAL_CONNECTED, true }, { RIVAL_TIME_WAIT, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct event e = at(call(PW_HOW_BIND, EADDRINUSE, PORT), "0.0.0.0");
+		struct rival r = rival(rows[i].state, 0);
+
+		r.addr = ev_addr("::1");
+		r.traits_known = false;
+		if (explain_blocks(&e, &r) != rows[i].blocks)
+			fail_msg("row %zu", i);
 	}
 }
 
@@ -238,15 +274,17 @@ static void connections_meet_by_both_ends(void **state)
 /* ---- advice ---- */
 
 static struct buf text;
+static size_t unlisted;
 
 static const char *advise(const struct event *e, struct rival *rivals, size_t count, struct usage usage)
 {
 	struct explanation x = {
-		.cause = explain_cause(e, &range), .rivals = rivals, .rival_count = count, .usage = usage,
+		.cause = explain_cause(e, &range), .rivals = rivals, .rival_count = count,
+		.rival_total = count + unlisted, .usage = usage,
 	};
 
 	buf_done(&text);
-	text = BUF_INIT(65536);
+	text = BUF_INIT(RANGE_LIST_MAX);
 	explain_advise(e, &x, &range, &text);
 	assert_int_equal(buf_error(&text), 0);
 	assert_true(!text.len || text.data[text.len - 1] == '\n');
@@ -293,6 +331,24 @@ static void advice_on_an_outgoing_connection(void **state)
 	r.ephemeral = true;
 	e.port = 8000;
 	SAYS_NOT(e, r, "reserved");
+}
+
+/* 120 KB, then 30. */
+static void a_long_list_of_reservations_is_not_shown(void **state)
+{
+	struct event e = call(PW_HOW_BIND, EADDRINUSE, 40123);
+	struct rival r = rival(RIVAL_CONNECTED, 0);
+
+	(void)state;
+	r.ephemeral = true;
+	for (unsigned int port = 20000; port < 60000; port += 2)
+		port_set_add(&range.reserved, (uint16_t)port);
+	SAYS(e, r, "add it to net.ipv4.ip_local_reserved_ports, whose list is too long");
+	SAYS_NOT(e, r, "sysctl -w");
+	range.reserved = (struct port_set){ 0 };
+	for (unsigned int port = 45000; port < 55000; port += 2)
+		port_set_add(&range.reserved, (uint16_t)port);
+	SAYS(e, r, "sysctl -w net.ipv4.ip_local_reserved_ports=40123,45000,45002,");
 }
 
 static void advice_on_a_time_wait(void **state)
@@ -345,14 +401,42 @@ static void a_line_is_said_once(void **state)
 	assert_null(strstr(said + 1, "SO_REUSEADDR"));
 }
 
+static void an_option_helps_against_all_or_not(void **state)
+{
+	struct event e = call(PW_HOW_BIND, EADDRINUSE, PORT);
+	struct rival rivals[2] = { rival(RIVAL_BOUND, PW_T_REUSE | PW_T_REUSEPORT), rival(RIVAL_CONNECTED, 0) };
+	const char *said = advise(&e, rivals, 2, (struct usage){ 0 });
+
+	(void)state;
+	e.traits = PW_T_REUSEPORT;
+	assert_null(strstr(said, "helps"));
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket alone does not help: the connected socket"));
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_null(strstr(said, "helps"));
+	assert_non_null(strstr(said, "SO_REUSEPORT on this socket alone does not help: the connected socket"));
+	rivals[1].traits = rivals[0].traits;
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket, set before bind(), helps"));
+	assert_non_null(strstr(said, "SO_REUSEPORT on this socket, set before bind(), helps"));
+	rivals[1].traits_known = false;
+	said = advise(&e, rivals, 2, (struct usage){ 0 });
+	assert_null(strstr(said, "helps:"));
+	assert_non_null(strstr(said, "SO_REUSEADDR on this socket helps only if"));
+	unlisted = 1;
+	rivals[1].traits_known = true;
+	assert_null(strstr(advise(&e, rivals, 2, (struct usage){ 0 }), "helps"));
+	unlisted = 0;
+}
+
 static void advice_on_a_range_used_up(void **state)
 {
 	struct event e = to(at(call(PW_HOW_CONNECT, EADDRNOTAVAIL, 0), "0.0.0.0"), "192.0.2.7", 443);
-	struct usage u = { .known = true, .reserved = 11, .sockets = 10, .time_waits = 4, .bound_first = 6 };
+	struct usage u = { .known = true, .reserved = 11, .sockets = 10, .time_waits = 4, .reusable = 3, .bound_first = 6 };
 	const char *said = advise(&e, NULL, 0, u);
 
 	(void)state;
 	assert_non_null(strstr(said, "6 sockets had their port from bind() before connect()"));
+	assert_non_null(strstr(said, "\n3 of the sockets are in TIME_WAIT"));
 	assert_non_null(strstr(said, "\nsysctl -w net.ipv4.tcp_tw_reuse=1\n"));
 	assert_non_null(strstr(said, "11 ports of the range are reserved"));
 	assert_non_null(strstr(said, "\nsysctl -w net.ipv4.ip_local_port_range=\"16384 65535\"\n"));
@@ -365,6 +449,30 @@ static void advice_on_a_range_used_up(void **state)
 	assert_non_null(strstr(advise(&e, NULL, 0, u), "IP_BIND_ADDRESS_NO_PORT"));
 	e = udp(e);
 	assert_string_equal(advise(&e, NULL, 0, u), "");
+}
+
+static void advice_on_time_waits_of_a_range(void **state)
+{
+	static const struct {
+		const char *remote;
+		uint8_t tw_reuse;
+		unsigned int reusable;
+		bool said;
+	} rows[] = {
+		{ "192.0.2.7", 0, 1, true }, { "192.0.2.7", 1, 1, false }, { "192.0.2.7", 2, 1, true },
+		{ "127.0.0.9", 0, 1, true }, { "127.0.0.9", 2, 1, false }, { "::1", 2, 1, false },
+		{ "2001:db8::1", 2, 1, true }, { "192.0.2.7", 0, 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct event e = to(call(PW_HOW_CONNECT, EADDRNOTAVAIL, 0), rows[i].remote, 443);
+		struct usage u = { .known = true, .sockets = 9, .time_waits = 5, .reusable = rows[i].reusable };
+
+		range.tw_reuse = rows[i].tw_reuse;
+		if (!!strstr(advise(&e, NULL, 0, u), "tcp_tw_reuse") != rows[i].said)
+			fail_msg("row %zu", i);
+	}
 }
 
 static void advice_on_the_rest(void **state)
@@ -418,18 +526,23 @@ static void the_last_reference_gives_all_back(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(names),
 	cmocka_unit_test_setup(cause_is_judged_by_call_and_arguments, setup),
+	cmocka_unit_test_setup(an_address_not_read_is_no_port_0, setup),
 	cmocka_unit_test_setup(permission_goes_by_the_namespace, setup),
 	cmocka_unit_test(options_of_both_decide),
 	cmocka_unit_test(addresses_decide),
+	cmocka_unit_test(of_the_ipv4_wildcard),
 	cmocka_unit_test(devices_decide),
 	cmocka_unit_test(connections_meet_by_both_ends),
 	cmocka_unit_test_setup(advice_on_a_listener, setup),
 	cmocka_unit_test_setup(advice_on_an_outgoing_connection, setup),
+	cmocka_unit_test_setup(a_long_list_of_reservations_is_not_shown, setup),
 	cmocka_unit_test_setup(advice_on_a_time_wait, setup),
 	cmocka_unit_test_setup(advice_on_two_families, setup),
 	cmocka_unit_test_setup(advice_on_a_device, setup),
 	cmocka_unit_test_setup(a_line_is_said_once, setup),
+	cmocka_unit_test_setup(an_option_helps_against_all_or_not, setup),
 	cmocka_unit_test_setup(advice_on_a_range_used_up, setup),
+	cmocka_unit_test_setup(advice_on_time_waits_of_a_range, setup),
 	cmocka_unit_test_setup(advice_on_the_rest, setup),
 	cmocka_unit_test(the_last_reference_gives_all_back),
 };

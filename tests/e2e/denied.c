@@ -118,15 +118,18 @@ static void dual_stack(struct work *w)
 		wish_must(wish_own(one, FAM_V4, AT_LOOP, PORT), "bind");
 		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_ANY, PORT, "bound");
 		wish->says[0] = "IPV6_V6ONLY";
+		strcpy(wish->holder_addr, "127.0.0.1");
 		two = only_v6(wish_sock(FAM_V6, proto));
 		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind of IPv6 alone");
 		/* Two holders, one of which is no matter to this one. */
 		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_LOOP, PORT, "bound");
+		strcpy(wish->holder_addr, "::");
 		close(one);
 		close(two);
 		two = wish_sock(FAM_V6, proto);
 		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind");
 		wish = wish_conflict(w, wish_sock(FAM_V4, proto), FAM_V4, proto, AT_LOOP, PORT, "bound");
+		strcpy(wish->holder_addr, "::");
 		wish->says[0] = "IPV6_V6ONLY";
 		close(two);
 	}

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -118,15 +117,18 @@ static void dual_stack(struct work *w)
 		wish_must(wish_own(one, FAM_V4, AT_LOOP, PORT), "bind");
 		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_ANY, PORT, "bound");
 		wish->says[0] = "IPV6_V6ONLY";
+		strcpy(wish->holder_addr, "127.0.0.1");
 		two = only_v6(wish_sock(FAM_V6, proto));
 		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind of IPv6 alone");
 		/* Two holders, one of which is no matter to this one. */
 		wish = wish_conflict(w, wish_sock(FAM_V6, proto), FAM_V6, proto, AT_LOOP, PORT, "bound");
+		strcpy(wish->holder_addr, "::");
 		close(one);
 		close(two);
 		two = wish_sock(FAM_V6, proto);
 		wish_must(wish_own(two, FAM_V6, AT_ANY, PORT), "bind");
 		wish = wish_conflict(w, wish_sock(FAM_V4, proto), FAM_V4, proto, AT_LOOP, PORT, "bound");
+		strcpy(wish->holder_addr, "::");
 		wish->says[0] = "IPV6_V6ONLY";
 		close(two);
 	}
@@ -286,47 +288,82 @@ static void left_by_a_listener(struct work *w)
 
 /* ---- the range used up ---- */
 
+/* Leaves no TIME_WAIT. */
+static void reset(int fd)
+{
+	struct linger now = { 1, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static void used_up_by(struct wish *wish, pid_t pid, uint16_t top_remote)
+{
+	wish->holder = pid;
+	wish->holders = 2;
+	wish->range = (struct wish_range){ .low = 47000, .high = 47001, .held = 2, .sockets = 2, .top = pid,
+					   .top_sockets = 2, .remote_port = top_remote };
+}
+
 static void exhausted_tcp(struct work *w, enum fam f)
 {
-	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), accepted[2], s[3];
+	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP);
+	struct wish_held held = { .fam = f, .proto = IPPROTO_TCP, .to = PORT, .sockets = 2 };
+	pid_t keeper = wish_keep(w, &held);
 	struct wish *wish;
 
-	for (int i = 0; i < 2; i++)
-		s[i] = outgoing(f, wish_sock(f, IPPROTO_TCP), server, &accepted[i]);
-	s[2] = wish_sock(f, IPPROTO_TCP);
-	wish = wish_denied(w, "connect", wish_join(s[2], f, PORT), EADDRNOTAVAIL, "exhausted", f, IPPROTO_TCP);
+	wish = wish_denied(w, "connect", wish_join(s, f, PORT), EADDRNOTAVAIL, "exhausted", f, IPPROTO_TCP);
 	wish->remote_port = wish->holder_remote = PORT;
-	wish->holder = getpid();
-	wish->says[0] = "sysctl -w net.ipv4.ip_local_port_range=\"16384 65535\"";
-	wish = wish_denied(w, "bind", wish_own(s[2], f, AT_LOOP, 0), EADDRINUSE, "exhausted", f, IPPROTO_TCP);
-	wish->holder = getpid();
+	used_up_by(wish, keeper, PORT);
+	wish_apply(w, "net.ipv4.ip_local_port_range");
+	wish_must(wish_join(wish_sock(f, IPPROTO_TCP), f, PORT), "connect in a wider range");
+	wish_set("net/ipv4/ip_local_port_range", "47000 47001");
+	usleep(300000);
+	wish = wish_denied(w, "bind", wish_own(s, f, AT_LOOP, 0), EADDRINUSE, "exhausted", f, IPPROTO_TCP);
+	used_up_by(wish, keeper, PORT);
 	wish->says[0] = "IP_BIND_ADDRESS_NO_PORT";
-	wish = wish_denied(w, "listen", listen(s[2], 1) < 0 ? -errno : 0, EADDRINUSE, "exhausted", f, IPPROTO_TCP);
-	wish->holder = getpid();
-	wish_must(sysctl_set("net/ipv4/ip_local_port_range", "16384 65535"), "sysctl");
-	wish_must(wish_join(s[2], f, PORT), "connect in a wider range");
-	wish_must(sysctl_set("net/ipv4/ip_local_port_range", "47000 47001"), "sysctl");
+	wish = wish_denied(w, "listen", listen(s, 1) < 0 ? -errno : 0, EADDRINUSE, "exhausted", f, IPPROTO_TCP);
+	used_up_by(wish, keeper, PORT);
 	for (int i = 0; i < 3; i++)
-		close(s[i]);
-	close(accepted[0]);
-	close(accepted[1]);
+		reset(accept4(server, NULL, NULL, SOCK_CLOEXEC));
+	wish_let_go(keeper);
+	close(s);
 	close(server);
+}
+
+/* sendmsg(), and sendmmsg() of one. */
+static int tell_by(int fd, enum fam f, uint16_t port, bool many)
+{
+	struct sockaddr_storage to;
+	char x = 0;
+	struct iovec byte = { .iov_base = &x, .iov_len = 1 };
+	struct mmsghdr m = { .msg_hdr = { .msg_name = &to, .msg_iov = &byte, .msg_iovlen = 1 } };
+
+	m.msg_hdr.msg_namelen = addr_make(&to, f, AT_LOOP, port);
+	return (many ? sendmmsg(fd, &m, 1, 0) : (int)sendmsg(fd, &m.msg_hdr, 0)) < 0 ? -errno : 0;
 }
 
 static void exhausted_udp(struct work *w, enum fam f)
 {
-	int s[3];
+	struct wish_held held = { .fam = f, .proto = IPPROTO_UDP, .to = PORT, .sockets = 2 };
+	pid_t keeper = wish_keep(w, &held);
+	int s = wish_sock(f, IPPROTO_UDP);
+	struct wish *wish;
 
-	for (int i = 0; i < 2; i++) {
-		s[i] = wish_sock(f, IPPROTO_UDP);
-		wish_must(wish_own(s[i], f, AT_ANY, 0), "bind");
+	wish = wish_denied(w, "bind", wish_own(s, f, AT_ANY, 0), EADDRINUSE, "exhausted", f, IPPROTO_UDP);
+	used_up_by(wish, keeper, PORT);
+	wish = wish_denied(w, "connect", wish_join(s, f, PORT), EAGAIN, "exhausted", f, IPPROTO_UDP);
+	wish->remote_port = PORT;
+	used_up_by(wish, keeper, PORT);
+	for (int i = 0; i < 3; i++) {
+		int result = i ? tell_by(s, f, PORT, i > 1) : wish_tell(s, f, PORT);
+
+		wish = wish_denied(w, "send", result, EAGAIN, "exhausted", f, IPPROTO_UDP);
+		wish->remote_port = PORT;
+		used_up_by(wish, keeper, PORT);
 	}
-	s[2] = wish_sock(f, IPPROTO_UDP);
-	wish_denied(w, "bind", wish_own(s[2], f, AT_ANY, 0), EADDRINUSE, "exhausted", f, IPPROTO_UDP)->holder = getpid();
-	wish_denied(w, "connect", wish_join(s[2], f, PORT), EAGAIN, "exhausted", f, IPPROTO_UDP)->remote_port = PORT;
-	wish_denied(w, "send", wish_tell(s[2], f, PORT), EAGAIN, "exhausted", f, IPPROTO_UDP)->remote_port = PORT;
-	for (int i = 0; i < 3; i++)
-		close(s[i]);
+	close(s);
+	wish_let_go(keeper);
 }
 
 static void exhausted(struct work *w)
@@ -400,37 +437,83 @@ static void other_reasons(struct work *w)
 	}
 }
 
+/* EAGAIN and ECONNRESET of sockets that have their port. */
+static void full_and_reset(enum fam f)
+{
+	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP), accepted;
+	static char bytes[65536];
+
+	wish_must(wish_join(s, f, PORT), "connect");
+	accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+	while (send(s, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	if (errno != EAGAIN)
+		work_die("send");
+	reset(accepted);
+	close(s);
+	s = wish_sock(f, IPPROTO_TCP);
+	fcntl(s, F_SETFL, O_NONBLOCK);
+	if (wish_join(s, f, PORT) != -EINPROGRESS)
+		work_die("non-blocking connect");
+	reset(accept4(server, NULL, NULL, SOCK_CLOEXEC));
+	if (wish_join(s, f, PORT) != -ECONNRESET)
+		work_die("not reset");
+	close(s);
+	close(server);
+}
+
 static void no_denials(struct work *w)
 {
+	(void)w;
 	for (size_t i = 0; i < COUNT_OF(fams); i++) {
 		enum fam f = fams[i];
-		int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP);
-		struct linger now = { 1, 0 };
-		struct pollfd p = { .fd = s, .events = POLLOUT };
-		int accepted, udp = wish_sock(f, IPPROTO_UDP);
-		char byte;
+		int s = wish_sock(f, IPPROTO_TCP);
 
-		(void)w;
-		fcntl(s, F_SETFL, O_NONBLOCK);
-		if (wish_join(s, f, PORT) != -EINPROGRESS || poll(&p, 1, 1000) != 1 || wish_join(s, f, PORT) == -EADDRNOTAVAIL)
-			work_die("non-blocking connect");
-		accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
-		if (recv(s, &byte, 1, 0) >= 0 || errno != EAGAIN)
-			work_die("recv");
-		setsockopt(accepted, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-		close(accepted);
-		close(s);
-		close(server);
-		s = wish_sock(f, IPPROTO_TCP);
 		if (wish_join(s, f, PORT) != -ECONNREFUSED)
 			work_die("not refused");
 		close(s);
-		/* Would block: EAGAIN of a socket that has its port. */
-		wish_must(wish_join(udp, f, PORT), "connect");
-		fcntl(udp, F_SETFL, O_NONBLOCK);
-		if (recv(udp, &byte, 1, 0) != -1)
-			work_die("received");
-		close(udp);
+		full_and_reset(f);
+	}
+}
+
+/* The holders pass no filter that the caller passes. */
+static void from_behind(struct work *w)
+{
+	static const int protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+
+	work_name("asker");
+	for (size_t i = 0; i < 2 * COUNT_OF(fams); i++) {
+		enum fam f = fams[i & 1];
+		int proto = protos[i / 2];
+		struct wish_held held = { .fam = f, .proto = proto, .port = PORT, .listens = proto == IPPROTO_TCP };
+		pid_t keeper = wish_keep(w, &held);
+
+		wish_conflict(w, wish_sock(f, proto), f, proto, AT_ANY, PORT, held.listens ? "listen" : "bound")->holder =
+			keeper;
+		wish_let_go(keeper);
+	}
+}
+
+static void used_up_behind(struct work *w)
+{
+	work_name("asker");
+	work_sysctl(w, "net/ipv4/ip_local_port_range", "47000 47001");
+	for (size_t i = 0; i < COUNT_OF(fams); i++) {
+		enum fam f = fams[i];
+		int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP);
+		struct wish_held held = { .fam = f, .proto = IPPROTO_TCP, .to = PORT, .sockets = 2 };
+		pid_t keeper = wish_keep(w, &held);
+		struct wish *wish;
+
+		wish = wish_denied(w, "connect", wish_join(s, f, PORT), EADDRNOTAVAIL, "exhausted", f, IPPROTO_TCP);
+		wish->remote_port = PORT;
+		used_up_by(wish, 0, 0);
+		wish->holders = wish->range.top_sockets = 0;
+		reset(accept4(server, NULL, NULL, SOCK_CLOEXEC));
+		reset(accept4(server, NULL, NULL, SOCK_CLOEXEC));
+		wish_let_go(keeper);
+		close(s);
+		close(server);
 	}
 }
 
@@ -538,6 +621,8 @@ static void behind_a_filter(void **state)
 	(void)state;
 	wish_check(listeners, ARGS("--port", "7401", "--denied"), false);
 	wish_check(listeners, ARGS("--port", "7402"), true);
+	wish_check(from_behind, ARGS("--comm", "asker", "--denied"), false);
+	wish_check(used_up_behind, ARGS("--comm", "asker", "--denied"), false);
 }
 
 static const struct plain list[] = {

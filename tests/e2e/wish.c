@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,8 +119,103 @@ struct wish *wish_conflict(struct work *w, int fd, enum fam fam, int proto, enum
 	wish->port = port;
 	wish->holder = getpid();
 	wish->state = state;
+	wish->holders = 1;
+	addr_make(&at, fam, AT_LOOP, port);
+	addr_text(&at, wish->holder_addr);
 	close(fd);
 	return wish;
+}
+
+void wish_set(const char *name, const char *value)
+{
+	wish_must(sysctl_set(name, value), name);
+}
+
+void wish_apply(struct work *w, const char *name)
+{
+	struct wishes *wishes = w->arg;
+	char command[96], path[96], value[WISH_ADVICE], *at, *end;
+
+	snprintf(command, sizeof(command), "sysctl -w %s=", name);
+	at = strstr(wishes->advice, command);
+	if (!at)
+		work_die("no %s in: %s", command, wishes->advice);
+	at += strlen(command);
+	end = strchr(at, '\n');
+	snprintf(value, sizeof(value), "%.*s", (int)(end - at), at);
+	/* As a shell would. */
+	if (*value == '"' && value[strlen(value) - 1] == '"') {
+		value[strlen(value) - 1] = '\0';
+		memmove(value, value + 1, strlen(value));
+	}
+	snprintf(path, sizeof(path), "%s", name);
+	for (char *dot = path; (dot = strchr(dot, '.'));)
+		*dot = '/';
+	wish_set(path, value);
+	usleep(300000);
+}
+
+/* ---- another process ---- */
+
+static int keep_one(struct wish_held *k)
+{
+	int fd = wish_sock(k->fam, k->proto);
+
+	if (k->option)
+		wish_with(fd, k->option);
+	if (k->device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, k->device, (socklen_t)strlen(k->device)) < 0)
+		work_die("SO_BINDTODEVICE");
+	if (k->port)
+		wish_must(wish_own(fd, k->fam, k->where, k->port), "bind");
+	if (k->listens && listen(fd, 16) < 0)
+		work_die("listen");
+	if (k->to)
+		wish_must(wish_join(fd, k->fam, k->to), "connect");
+	return fd;
+}
+
+static void keep(struct work *w, void *arg)
+{
+	struct wish_held *k = arg;
+	int fd = -1;
+
+	(void)w;
+	work_name("keeper");
+	if (k->uid && setresuid(k->uid, k->uid, k->uid) < 0)
+		work_die("setresuid");
+	/* The kernel forgets that with the user. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < k->sockets || i < 1; i++)
+		fd = keep_one(k);
+	k->kept = wish_port(fd);
+	for (;;)
+		pause();
+}
+
+pid_t wish_keep(struct work *w, struct wish_held *arg)
+{
+	struct wish_held *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+
+	if (shared == MAP_FAILED)
+		work_die("mmap");
+	*shared = *arg;
+	pid = work_spawn(w, keep, shared);
+	for (int ms = 0; !shared->kept; ms++) {
+		if (ms == TOLD_MS)
+			work_die("nothing kept");
+		usleep(1000);
+	}
+	*arg = *shared;
+	munmap(shared, sizeof(*shared));
+	return pid;
+}
+
+void wish_let_go(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, 0) != pid)
+		work_die("waitpid");
 }
 
 /* ---- the test's side ---- */
@@ -160,18 +256,41 @@ static const char *wrong_holder(const struct wish *w, const json_t *o)
 		return holder && strcmp(w->cause, "exhausted") != 0 ? "a holder" : NULL;
 	if (!holder)
 		return "no holder";
-	if (number(holder, "pid") != w->holder && !(w->owner_unknown && number(holder, "pid") < 0))
+	if (number(holder, "pid") != w->holder)
 		return "the holder's pid";
 	if (w->state && strcmp(word(holder, "state"), w->state) != 0)
 		return "the holder's state";
 	if (w->holder_remote && number(holder, "remote_port") != w->holder_remote)
 		return "the holder's remote_port";
+	if (*w->holder_addr && strcmp(word(holder, "addr"), w->holder_addr) != 0)
+		return "the holder's addr";
+	if (w->holders && number(o, "holders_total") != w->holders)
+		return "holders_total";
 	if (json_is_true(json_object_get(holder, "accepted")) != w->accepted)
 		return "accepted";
 	if (w->until && (!json_is_number(left) || json_number_value(left) < expected - 2 ||
 			 json_number_value(left) > expected + 2))
 		return "seconds_left";
 	return NULL;
+}
+
+/* Of a send the fentry rung does not know. */
+static bool wrong_remote(const struct wish *w, const json_t *o)
+{
+	const char *loop = w->fam == FAM_V4 ? "127.0.0.1" : "::1";
+
+	if (!w->remote_port || (strcmp(w->call, "send") == 0 && json_is_null(json_object_get(o, "remote_port"))))
+		return false;
+	return number(o, "remote_port") != w->remote_port || strcmp(word(o, "remote_addr"), loop) != 0;
+}
+
+static bool wrong_range(const struct wish_range *w, const json_t *o)
+{
+	return number(o, "low") != w->low || number(o, "high") != w->high || number(o, "size") != w->high - w->low + 1 ||
+	       number(o, "reserved") != w->reserved || number(o, "held") != w->held ||
+	       number(o, "sockets") != w->sockets || number(o, "time_wait") != w->time_wait ||
+	       number(o, "top_pid") != (w->top ? w->top : -1) || number(o, "top_sockets") != w->top_sockets ||
+	       number(o, "remote_port") != (w->remote_port ? w->remote_port : -1);
 }
 
 static const char *wrong(const struct wish *w, const json_t *o)
@@ -189,13 +308,15 @@ static const char *wrong(const struct wish *w, const json_t *o)
 		return "addr or port";
 	if (number(o, "pid") != w->pid)
 		return "pid";
-	if (w->remote_port && number(o, "remote_port") != w->remote_port && number(o, "remote_port") >= 0)
-		return "remote_port";
+	if (wrong_remote(w, o))
+		return "remote_addr or remote_port";
 	for (size_t i = 0; i < COUNT_OF(w->says) && w->says[i]; i++) {
 		if (!says(o, w->says[i]))
 			return w->says[i];
 	}
-	return wrong_holder(w, o);
+	if (w->says_not && says(o, w->says_not))
+		return "advice that is none";
+	return w->range.high && wrong_range(&w->range, json_object_get(o, "range")) ? "range" : wrong_holder(w, o);
 }
 
 struct told {
@@ -222,14 +343,30 @@ static bool all_told(void *arg)
 	return !t->wanted || nth(t, t->wanted - 1);
 }
 
+static void note_advice(char out[WISH_ADVICE], const char *text)
+{
+	json_t *o = json_loads(text, 0, NULL);
+	const json_t *line;
+	size_t i, at = 0;
+
+	*out = '\0';
+	json_array_foreach(json_object_get(o, "advice"), i, line) {
+		if (at < WISH_ADVICE)
+			at += (size_t)snprintf(out + at, WISH_ADVICE - at, "%s\n", json_string_value(line));
+	}
+	json_decref(o);
+}
+
 /* Tells the workload how much was seen; true at its end, whatever that is. */
 static bool has_ended(void *arg)
 {
 	struct told *t = arg;
 	siginfo_t info = { 0 };
 
-	while (nth(t, t->wishes->told))
-		t->wishes->told++;
+	for (const struct seen *seen; (seen = nth(t, t->wishes->told)); t->wishes->told++) {
+		if (!t->wishes->hasty)
+			note_advice(t->wishes->advice, seen->line);
+	}
 	return t->wishes->done || (waitid(P_PID, (id_t)t->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid);
 }
 

@@ -6,6 +6,16 @@
 #include "tests/e2e/case.h"
 
 #define WISHES 4096
+#define WISH_ADVICE 8192
+
+/* The range that was used up, as it is to be told. */
+struct wish_range {
+	uint16_t low, high;
+	int reserved, held, sockets, time_wait;
+	pid_t top;		/* 0: nobody known */
+	int top_sockets;
+	uint16_t remote_port;	/* where most go; 0: nowhere */
+};
 
 /* What has to be told of one denial. Words are the program's own constants. */
 struct wish {
@@ -19,10 +29,13 @@ struct wish {
 	const char *state;
 	uint16_t holder_remote;
 	bool accepted;
-	bool owner_unknown;	/* the holder's process need not be known */
+	char holder_addr[ADDR_TEXT];	/* "": any */
+	int holders;		/* how many there are in all; 0: any number */
 	int64_t at;		/* when it failed, now_ns() */
 	int64_t until;		/* end of the holder's TIME_WAIT, now_ns(); 0: it is in none */
 	const char *says[3];	/* parts of the advice */
+	const char *says_not;	/* nor this */
+	struct wish_range range;	/* high 0: not compared */
 };
 
 /* In memory that the workload shares with the test. */
@@ -31,6 +44,7 @@ struct wishes {
 	_Atomic size_t told;	/* denials seen so far */
 	_Atomic bool done;	/* the workload is at its end */
 	bool hasty;		/* the calls do not wait for one another to be told */
+	char advice[WISH_ADVICE];	/* of the last one seen, a line each */
 	struct wish list[WISHES];
 };
 
@@ -50,9 +64,32 @@ int wish_listener(int fd, enum fam fam, enum where where, uint16_t port);
 /* A call that failed with err, as it should: what is to be told of it, to be completed by the caller. */
 struct wish *wish_denied(struct work *work, const char *call, int result, int err, const char *cause, enum fam fam,
 			 int proto);
-/* A bind() that fails for a holder in that state, which is a socket of the same process. Closes fd. */
+/* A bind() that fails for one holder in that state, which is a loopback socket of the same process. Closes fd. */
 struct wish *wish_conflict(struct work *work, int fd, enum fam fam, int proto, enum where where, uint16_t port,
 			   const char *state);
+
+/* Does what the last denial advised of that sysctl, to the letter, and waits until no sum of before is told. */
+void wish_apply(struct work *work, const char *name);
+void wish_set(const char *name, const char *value);
+
+/* What another process holds. */
+struct wish_held {
+	enum fam fam;
+	int proto;
+	enum where where;
+	uint16_t port;		/* to bind to; 0: it does not bind */
+	int option;		/* of SOL_SOCKET, set before that; 0: none */
+	bool listens;
+	uid_t uid;
+	uint16_t to;		/* that it connects to; 0: nowhere */
+	const char *device;
+	int sockets;		/* of that kind; 0: one */
+	_Atomic uint16_t kept;	/* the port it has in the end, of the last socket */
+};
+
+/* A child that holds it until wish_let_go(); what it has is in *keep. */
+pid_t wish_keep(struct work *work, struct wish_held *keep);
+void wish_let_go(pid_t pid);
 
 /* ---- the test's side ---- */
 

@@ -288,6 +288,29 @@ static void pool_free_is_what_bind_gets(void **state)
 	room_free(&room);
 }
 
+/* SO_REUSEADDR lets bind() join the number of a connection: then no connect() gets it any more, to wherever. */
+static void pool_loses_a_number_that_bind_joined(void **state)
+{
+	struct room *room = room_new(FAM_V4, "20000 20000", "");
+	int a = room_listener(room, SERVER_A), b = room_listener(room, SERVER_B), on = 1, accepted;
+	int joined = room_join(room, a, &accepted), other = room_socket(room, SOCK_STREAM);
+	struct sockaddr_storage at;
+	socklen_t len = addr_make(&at, room->fam, AT_LOOP, 20000);
+	json_t *row = ask(room);
+
+	(void)state;
+	assert_int_equal(room_int(pool_of(row, "tcp"), "connectable"), 1);
+	json_decref(row);
+	assert_int_equal(setsockopt(joined, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(other, (struct sockaddr *)&at, len), 0);
+	row = ask(room);
+	assert_int_equal(room_int(pool_of(row, "tcp"), "connectable"), 0);
+	json_decref(row);
+	assert_int_equal(room_join(room, b, &accepted), -EADDRNOTAVAIL);
+	room_free(&room);
+}
+
 /* What a listener accepted is nobody's outgoing connection when the listener has gone, either. */
 static void pool_knows_not_which_way(void **state)
 {
@@ -465,6 +488,7 @@ static const struct plain list[] = {
 	{ "pool_left_is_what_connect_gets_ipv4", pool_left_is_what_connect_gets_ipv4 },
 	{ "pool_left_is_what_connect_gets_ipv6", pool_left_is_what_connect_gets_ipv6 },
 	{ "pool_free_is_what_bind_gets", pool_free_is_what_bind_gets },
+	{ "pool_loses_a_number_that_bind_joined", pool_loses_a_number_that_bind_joined },
 	{ "pool_knows_not_which_way", pool_knows_not_which_way },
 	{ "pool_shares_a_port_between_destinations", pool_shares_a_port_between_destinations },
 	{ "pool_tells_reusable_time_waits", pool_tells_reusable_time_waits },

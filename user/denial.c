@@ -402,21 +402,25 @@ static int read_range(void *arg, uint32_t netns)
 	return 1;
 }
 
-/* Of a range used up, as it is now. What could not be read is believed for as long; beyond the budget it is not known. */
+/*
+ * Of a range used up, as it is now. What could not be read is believed for as long. Beyond the budget one is read each
+ * RANGE_NS, and that of another namespace is not known until then.
+ */
 static const struct range *range_of(struct denials *d, const struct event *denied)
 {
+	static const struct range unknown;
 	uint64_t now = now_boottime();
-	bool fresh = d->range_netns == denied->netns && now - d->range_at < RANGE_NS;
+	bool fresh = now - d->range_at < RANGE_NS, same = d->range_netns == denied->netns;
 	bool may = budget_allows(&d->budget, now);
 
-	if (fresh && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
+	if (fresh && same && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
 		return &d->range;
+	if (fresh && !may)
+		return &unknown;
 	d->range = (struct range){ 0 };
-	d->range_netns = may ? denied->netns : 0;
-	d->range_at = now;
-	if (!may)
-		return &d->range;
+	d->range_netns = denied->netns;
 	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	d->range_at = now;
 	spend(d, now);
 	return &d->range;
 }

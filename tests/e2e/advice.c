@@ -199,9 +199,13 @@ static void not_local(struct work *w)
 
 /* ---- the range ---- */
 
-static void one_port(void)
+/* A port of its own for each: nothing of another is left on it. */
+static void one_port(uint16_t port)
 {
-	wish_set(RANGE, "47000 47000");
+	char range[16];
+
+	snprintf(range, sizeof(range), "%u %u", port, port);
+	wish_set(RANGE, range);
 	usleep(300000);
 }
 
@@ -245,8 +249,8 @@ static void bound_first(struct work *w)
 		int s = wish_sock(f, IPPROTO_TCP), two = wish_sock(f, IPPROTO_TCP);
 		struct wish *wish;
 
-		one_port();
-		wish_must(wish_own(s, f, AT_LOOP, 0), "bind");
+		one_port((uint16_t)(LOW + 10 + i));
+		wish_must(wish_own(s, f, AT_LOOP, 0), "bind to port 0");
 		joined(s, f, PORT);
 		wish = wish_denied(w, "connect", wish_join(two, f, PORT + 1), EADDRNOTAVAIL, "exhausted", f, IPPROTO_TCP);
 		wish->holder = getpid();
@@ -281,7 +285,7 @@ static void time_waits_taken_again(struct work *w)
 		struct wish *wish;
 
 		wish_set("net/ipv4/tcp_tw_reuse", "0");
-		one_port();
+		one_port((uint16_t)(LOW + 20 + i));
 		s = joined(wish_sock(f, IPPROTO_TCP), f, PORT);
 		accepted = accepted_by(server);
 		close(s);
@@ -292,7 +296,7 @@ static void time_waits_taken_again(struct work *w)
 		wish->holder = getpid();
 		wish->state = "time_wait";
 		wish->remote_port = wish->holder_remote = PORT;
-		wish->range = (struct wish_range){ .low = LOW, .high = LOW, .held = 1, .sockets = 1, .time_wait = 1,
+		wish->range = (struct wish_range){ .low = (uint16_t)(LOW + 20 + i), .high = (uint16_t)(LOW + 20 + i), .held = 1, .sockets = 1, .time_wait = 1,
 						   .top = getpid(), .top_sockets = 1, .remote_port = PORT };
 		wish_apply(w, "net.ipv4.tcp_tw_reuse");
 		joined(s, f, PORT);
@@ -311,7 +315,7 @@ static void time_waits_too_young(struct work *w)
 		struct wish *wish;
 
 		wish_set("net/ipv4/tcp_tw_reuse", "2");
-		one_port();
+		one_port((uint16_t)(LOW + i));
 		s = joined(wish_sock(f, IPPROTO_TCP), f, PORT);
 		accepted = accepted_by(server);
 		close(s);

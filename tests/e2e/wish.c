@@ -200,6 +200,7 @@ pid_t wish_keep(struct work *w, struct wish_held *arg)
 	if (shared == MAP_FAILED)
 		work_die("mmap");
 	*shared = *arg;
+	shared->kept = 0;
 	pid = work_spawn(w, keep, shared);
 	for (int ms = 0; !shared->kept; ms++) {
 		if (ms == TOLD_MS)

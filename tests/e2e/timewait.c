@@ -75,11 +75,20 @@ static struct happening *close_waits_until(struct wsock *s, unsigned cause, int6
 static void fin_wait2(struct work *w)
 {
 	struct wsock server = ws_listener(w), s;
+	struct happening *end;
 	int accepted;
 
 	work_sysctl(w, "net/ipv4/tcp_fin_timeout", "1");
 	s = connected(w, &server, &accepted);
-	close_waits_until(&s, CAUSE_TIME_WAIT, 900 * MS, 1500 * MS);
+	end = close_waits_until(&s, CAUSE_TIME_WAIT, 900 * MS, 1500 * MS);
+	/*
+	 * Where the answer to the FIN comes while close() still has the socket, that waits itself, without a
+	 * TIME_WAIT (tcp_rcv_state_process(), TCP_FIN_WAIT1): seen where processors are slow.
+	 */
+	if (slow() > 1) {
+		end[-1].optional = true;
+		end->cause |= CAUSE_CLOSE | CAUSE_RESET;
+	}
 	usleep(1800000);
 	close(accepted);
 	ws_close(&server);

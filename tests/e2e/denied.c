@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -462,6 +463,19 @@ static void full_and_reset(enum fam f)
 	close(server);
 }
 
+/* A connect() that does not wait, and succeeds. */
+static void later(enum fam f)
+{
+	int server = wish_listener(wish_sock(f, IPPROTO_TCP), f, AT_LOOP, PORT), s = wish_sock(f, IPPROTO_TCP);
+	struct pollfd p = { .fd = s, .events = POLLOUT };
+
+	fcntl(s, F_SETFL, O_NONBLOCK);
+	if (wish_join(s, f, PORT) != -EINPROGRESS || poll(&p, 1, 5000) != 1 || p.revents != POLLOUT)
+		work_die("not connected later");
+	close(s);
+	close(server);
+}
+
 static void no_denials(struct work *w)
 {
 	(void)w;
@@ -472,6 +486,7 @@ static void no_denials(struct work *w)
 		if (wish_join(s, f, PORT) != -ECONNREFUSED)
 			work_die("not refused");
 		close(s);
+		later(f);
 		full_and_reset(f);
 	}
 }

@@ -89,7 +89,7 @@ static void churn(struct work *w)
 	/* With a breath: an emulated processor at full churn lets no tracer start in a bearable time. */
 	while (!w->truth->stop) {
 		churn_once(w, listener, &addr, size);
-		usleep(500);
+		usleep(5000);
 	}
 	close(listener);
 }

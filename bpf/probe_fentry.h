@@ -4,9 +4,8 @@
  * ports. Off the data path: nothing runs for a datagram on a socket that has
  * its port, for a route look-up, for a timer. What a cgroup program tells as
  * well at no cost to a data path (bind, close) is left to it, for it is never
- * skipped. Each function here is called
- * through a pointer or from another translation unit, so no compiler inlines
- * it: docs/hooks.md.
+ * skipped. Each function here is called through a pointer or from another
+ * translation unit, so no compiler should inline it: docs/hooks.md.
  */
 #ifndef PORTWAKE_BPF_PROBE_FENTRY_H
 #define PORTWAKE_BPF_PROBE_FENTRY_H

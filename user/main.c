@@ -21,7 +21,7 @@
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
  *	user/lifetime.c		the tracker: statements to lifetimes
- *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor)
+ *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout

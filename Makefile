@@ -38,7 +38,7 @@ CFLAGS	?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE= -iquote . -iquote $(O)
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(SYSROOT:%=--sysroot=%) $(if $(SANITIZE),$(SANITIZERS))
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),$(SANITIZERS))
-LDLIBS	+= -lbpf -ljansson -lmnl
+LDLIBS	+= -lbpf -ljansson -lmnl -lsqlite3 -lcap -lseccomp -pthread
 # pid, start time and the like are compared across the boundary: -mcpu=v3 has 32-bit compares and is known to
 # every kernel from 5.15 on.
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -D__VMLINUX_H__ -iquote . -I vmlinux \

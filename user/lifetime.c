@@ -130,7 +130,7 @@ static struct lifetime *find_hold(struct tracker *t, uint64_t cookie, enum hold 
 
 /* ---- changes ---- */
 
-static void emit(struct tracker *t, enum what what, const struct lifetime *lifetime, uint64_t time, bool exact)
+static void emit(struct tracker *t, enum what what, struct lifetime *lifetime, uint64_t time, bool exact)
 {
 	struct change change = { .what = what, .exact = exact, .time = time, .lifetime = lifetime };
 
@@ -144,7 +144,7 @@ static bool is_exact(const struct event *e)
 }
 
 /* What a process did that need not be the owner. */
-static void emit_by(struct tracker *t, enum what what, const struct lifetime *lifetime, const struct event *e)
+static void emit_by(struct tracker *t, enum what what, struct lifetime *lifetime, const struct event *e)
 {
 	struct change change = {
 		.what = what, .exact = is_exact(e), .time = e->time, .lifetime = lifetime,

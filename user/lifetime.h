@@ -94,6 +94,7 @@ struct lifetime {
 	bool listening;
 	bool listened;				/* now or before */
 	bool inexact;				/* a time before its release was approximate */
+	bool stored;				/* the store's own mark: it has told of this one; new ones stand before */
 	struct event_addr addr;
 	struct event_addr remote;
 };
@@ -112,7 +113,7 @@ struct change {
 	enum cause cause;	/* WHAT_RELEASE */
 	bool exact;		/* its time is that of the event */
 	uint64_t time;
-	const struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_DENIED, WHAT_GAP */
+	struct lifetime *lifetime;	/* NULL: WHAT_READY, WHAT_DENIED, WHAT_GAP; a sink may set `stored` */
 	const struct gap *gap;	/* WHAT_GAP */
 	const struct event *denied;		/* WHAT_DENIED: the call, */
 	struct process *denied_owner;		/* who made it; NULL: unknown, or the kernel */

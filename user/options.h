@@ -15,6 +15,8 @@
 
 #define OPTIONS_FILES 16
 
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
+
 struct options {
 	bool json;
 	bool listeners;
@@ -34,6 +36,10 @@ struct options {
 	size_t rung_count;
 	enum stats_by by;
 	enum stats_sort sort;
+	const char *db;			/* --db; NULL: HISTORY_DB */
+	uint64_t keep_ns, max_size;	/* record: --keep, --max-size; 0: no bound */
+	uint64_t at, since, until;	/* ns since 1970; 0: not given */
+	enum format format;
 	char *const *command;		/* NULL: none */
 	char **words;			/* what is no option, of a command that takes such */
 	size_t word_count;
@@ -47,7 +53,8 @@ enum command_bit {
 	FOR_POOL = 8,
 	FOR_AUDIT = 16,
 	FOR_WHO = 32,
-	FOR_TRACING = FOR_LIVE | FOR_STATS,
+	FOR_RECORD = 64,
+	FOR_TRACING = FOR_LIVE | FOR_STATS | FOR_RECORD,
 	FOR_ALL = FOR_TRACING | FOR_PROBES | FOR_POOL | FOR_AUDIT | FOR_WHO,
 };
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * History, written: changes in, rows of an SQLite database out (docs/history.md).
+ * The caller's thread only copies into a batch; a thread of the store's own writes
+ * and syncs, so that a slow disk stalls no tracer. What is handed over is in the
+ * file, and synced, a second later. When the file cannot be written the batches
+ * wait, bounded, and are written later; what does not fit is counted and becomes a gap.
+ */
+#ifndef PORTWAKE_USER_STORE_H
+#define PORTWAKE_USER_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/identity.h"
+#include "user/lifetime.h"
+
+/* Descriptors (O_PATH is enough) of the database and what SQLite keeps beside it; -1: by path. */
+struct store_files {
+	int db, wal, shm;
+};
+
+struct store_options {
+	const char *path;
+	struct store_files files;
+	uint64_t keep_ns;		/* 0: for ever */
+	uint64_t max_size;		/* bytes, of all its files; 0: unbounded */
+	const char *filter;		/* what the recording leaves out, as its options say it; NULL: nothing */
+	struct identity *identity;	/* borrowed: takes the references to processes back */
+};
+
+struct store;
+
+/*
+ * Makes the empty database, in WAL mode with its tables, where there is none: for a caller that may create files there
+ * and gives them away after. 0, -EEXIST, or -errno with why.
+ */
+int store_create(const char *path, char *why, size_t why_size);
+
+/* Begins a session. 0, or -errno with one line in why[]: -EBUSY another recorder writes to it, -EBADMSG damaged, ... */
+int store_open(const struct store_options *options, struct store **out, char *why, size_t why_size);
+
+/* A change as a sink gets it. Never waits. */
+void store_change(struct store *store, const struct change *change, int64_t offset);
+
+/*
+ * At least once a second: what was begun since and lasts is written too, with a sign of life. newest: tracker_first().
+ * 0; -EAGAIN once when storage has failed and once when it works again, with a line in why[].
+ */
+int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size);
+
+/* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns, and ends the session. */
+void store_close(struct store **store, uint64_t patience_ns);
+
+struct store_totals {
+	uint64_t lifetimes, denials;	/* written */
+	uint64_t lost;			/* changes that did not fit while storage failed */
+	uint64_t waiting;		/* rows not written yet */
+};
+
+void store_totals(const struct store *store, struct store_totals *out);
+
+#endif

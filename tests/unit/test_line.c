@@ -112,7 +112,7 @@ static struct lifetime plain(void)
 	};
 }
 
-static struct line line_at(enum what what, const struct lifetime *l, uint64_t time)
+static struct line line_at(enum what what, struct lifetime *l, uint64_t time)
 {
 	struct change change = { .what = what, .time = time, .lifetime = l, .exact = true, .cause = CAUSE_RESET };
 	struct line line;

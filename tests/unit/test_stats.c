@@ -53,14 +53,14 @@ static struct lifetime life(uint16_t port, uint64_t since, struct process *owner
 	};
 }
 
-static int change(struct stats *s, enum what what, const struct lifetime *l, uint64_t time)
+static int change(struct stats *s, enum what what, struct lifetime *l, uint64_t time)
 {
 	struct change c = { .what = what, .time = time, .lifetime = l, .exact = true };
 
 	return stats_change(s, &c);
 }
 
-static void whole(struct stats *s, const struct lifetime *l, uint64_t until)
+static void whole(struct stats *s, struct lifetime *l, uint64_t until)
 {
 	assert_int_equal(change(s, WHAT_ALLOCATE, l, l->since), 0);
 	assert_int_equal(change(s, WHAT_RELEASE, l, until), 0);

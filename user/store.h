@@ -14,19 +14,26 @@
 
 #include "user/identity.h"
 #include "user/lifetime.h"
+#include "user/store_file.h"
 
-/* Descriptors (O_PATH is enough) of the database and what SQLite keeps beside it; -1: by path. */
-struct store_files {
-	int db, wal, shm;
-};
+/* The least that max_size may be. */
+#define STORE_SIZE_MIN	(8ULL << 20)
 
 struct store_options {
 	const char *path;
 	struct store_files files;
 	uint64_t keep_ns;		/* 0: for ever */
 	uint64_t max_size;		/* bytes, of all its files; 0: unbounded */
-	const char *filter;		/* what the recording leaves out, as its options say it; NULL: nothing */
-	struct identity *identity;	/* borrowed: takes the references to processes back */
+	/*
+	 * What the recording is restricted to, as words: "netns=INODE[,...]" "port=LIST" "proto=LIST", by which a question
+	 * can be judged, and others ("comm=nginx"), which leave every question in doubt. NULL: to nothing.
+	 */
+	const char *filter;
+	struct identity *identity;	/* borrowed: takes the references to processes back; NULL: nobody counts them */
+	/* For tests, where they are not those of this machine: */
+	const char *boot;		/* id of the boot; NULL: this one's */
+	uint64_t now;			/* CLOCK_BOOTTIME; 0: now, */
+	int64_t offset;			/* and of the wall clock */
 };
 
 struct store;
@@ -37,15 +44,18 @@ struct store;
  */
 int store_create(const char *path, char *why, size_t why_size);
 
-/* Begins a session. 0, or -errno with one line in why[]: -EBUSY another recorder writes to it, -EBADMSG damaged, ... */
+/*
+ * Begins a session. 0, or -errno with one line in why[]: -EBUSY another recorder writes to it, -EBADMSG damaged or none of
+ * ours, -EPROTONOSUPPORT of a newer portwake, ... Begins a thread.
+ */
 int store_open(const struct store_options *options, struct store **out, char *why, size_t why_size);
 
 /* A change as a sink gets it. Never waits. */
 void store_change(struct store *store, const struct change *change, int64_t offset);
 
 /*
- * At least once a second: what was begun since and lasts is written too, with a sign of life. newest: tracker_first().
- * 0; -EAGAIN once when storage has failed and once when it works again, with a line in why[].
+ * At least once a second, more often costs nothing: what was begun since and lasts is written too, with a sign of life.
+ * newest: tracker_first(). 0; -EAGAIN once when storage has failed and once when it works again, with a line in why[].
  */
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size);
 
@@ -58,6 +68,6 @@ struct store_totals {
 	uint64_t waiting;		/* rows not written yet */
 };
 
-void store_totals(const struct store *store, struct store_totals *out);
+void store_totals(struct store *store, struct store_totals *out);
 
 #endif

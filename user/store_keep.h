@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Retention: drops the oldest chunks when they are too old or the files too large,
+ * in steps that keep pace with what is written; gives space back; keeps the
+ * write-ahead log short.
+ */
+#ifndef PORTWAKE_USER_STORE_KEEP_H
+#define PORTWAKE_USER_STORE_KEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/store_file.h"
+
+struct sqlite3_stmt;
+
+#define KEEP_STATEMENTS 20
+
+struct keep {
+	struct store_file *file;	/* borrowed */
+	uint64_t keep_ns, max_size;	/* 0: without bound */
+	uint64_t wal_soft;		/* bytes of log from which on it is checkpointed */
+	int64_t session;		/* the one that runs, */
+	int64_t wall_less_boot;		/* and its offset */
+	uint32_t dropped;		/* chunks since what they referred to was last looked through */
+	struct sqlite3_stmt *statements[KEEP_STATEMENTS];
+};
+
+/* Prepares for file's connection; keep_finish() before that is closed or opened again. 0 or -EIO. */
+int keep_prepare(struct keep *keep);
+void keep_finish(struct keep *keep);
+
+/* Rows that one transaction may write without passing the bound of size. */
+uint32_t keep_rows_max(const struct keep *keep);
+
+/*
+ * Inside a transaction that is about to write so many rows: makes room, at a bounded cost a row. newest: the chunk that
+ * is being filled, which stays. 0; -EIO; -ENOSPC: the bound cannot be kept now (why: keep_why()).
+ */
+int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t newest);
+
+/* Outside of one, when there is time: the same, then gives free pages back. *more: there is more to do. 0 or -EIO. */
+int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more);
+
+/* After a commit. 0; -EIO; -EBUSY: readers keep the log from being emptied, and it is long. */
+int keep_checkpoint(struct keep *keep);
+
+#endif

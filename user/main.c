@@ -19,7 +19,9 @@
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
- *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
+ *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command (child.c)
+ *	user/merge.c		the snapshot into the stream; ends that no hook tells
+ *	user/view.c		what the loop needs privilege for
  *	user/lifetime.c		the tracker: statements to lifetimes
  *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help

@@ -36,7 +36,12 @@
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
+ *	user/store.c history.c	lifetimes into an SQLite database, and out of it
+ *	user/dbfile.c		its files, for whoever may not make them
+ *	user/broker.c		what a recorder asks of the process that kept some privilege (broker_serve.c, broker_wire.h)
+ *	user/privilege.c	giving it up; notify.c: words to a service manager
+ *
+ *	user/cmd_live.c cmd_record.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
  *	user/cmd.c		what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground

@@ -215,7 +215,7 @@ struct merging {
 	int error;
 };
 
-static bool is_news(const struct merging *m, const struct event *row, bool held)
+static bool is_news(const struct merging *m, const struct event *row)
 {
 	const struct event *const *sorted = m->sorted;
 	bool known = tracker_knows(m->merge->tracker, row->cookie);
@@ -223,7 +223,7 @@ static bool is_news(const struct merging *m, const struct event *row, bool held)
 	/* Accepted, perhaps: it may be shown as there at the start, and is never an allocation. */
 	if (!known && snapshot_doubtful(row) && (m->merge->ready || m->merge->by_owner))
 		return false;
-	if (!known && !held && row->sk && !ends_early(sorted, m->first.count, row))
+	if (!known && !row->held && row->sk && !ends_early(sorted, m->first.count, row))
 		return false;
 	return !told_before(sorted, m->first.count, row);
 }
@@ -246,13 +246,13 @@ static int begin_merge(struct merging *m)
 	return 0;
 }
 
-static void on_row(void *arg, const struct event *row, bool held)
+static void on_row(void *arg, const struct event *row)
 {
 	struct merging *m = arg;
 
 	if (!m->sorted && !m->error)
 		m->error = begin_merge(m);
-	if (!m->error && is_news(m, row, held))
+	if (!m->error && is_news(m, row))
 		m->merge->feed(m->merge->arg, row);
 }
 

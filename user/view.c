@@ -4,7 +4,6 @@
 
 #include <sys/socket.h>
 
-#include "user/mem.h"
 #include "user/netns.h"
 #include "user/procfd.h"
 #include "user/snapshot.h"
@@ -23,37 +22,15 @@ static int losses(void *arg, struct probe_loss *out)
 	return probe_losses(direct->probe, out);
 }
 
-/* Rows are looked at once more: one may have been read while its release was under way. */
-static int still_there(struct probe *probe, const struct event *rows, struct pw_look *looks, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		looks[i] = (struct pw_look){
-			.sk = rows[i].sk, .cookie = rows[i].cookie, .port = rows[i].port,
-			.proto = rows[i].proto, .tw = rows[i].state == STATE_TIME_WAIT,
-		};
-	return probe_look(probe, looks, count);
-}
-
-static int hand_out(struct probe *probe, const struct snapshot *s, const struct view_taker *taker)
-{
-	_cleanup_free_ struct pw_look *looks = calloc(s->count + 1, sizeof(*looks));
-	int r;
-
-	if (!looks)
-		return -ENOMEM;
-	r = still_there(probe, s->rows, looks, s->count);
-	for (size_t i = 0; !r && i < s->count; i++)
-		taker->row(taker->arg, &s->rows[i], looks[i].held);
-	return r;
-}
-
 static int take(void *arg, const struct view_taker *taker)
 {
 	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
 	struct view_direct *direct = arg;
 	int r = snapshot_take(&snapshot, direct->probe, direct->filter, taker->pump, taker->arg);
 
-	return r ? r : hand_out(direct->probe, &snapshot, taker);
+	for (size_t i = 0; !r && i < snapshot.count; i++)
+		taker->row(taker->arg, &snapshot.rows[i]);
+	return r;
 }
 
 static int read_range(void *arg, uint32_t netns)

@@ -16,9 +16,9 @@ struct view_place {
 	uint32_t netns, pid;
 };
 
-/* Takes a snapshot's rows, settled; held: the socket, or its TIME_WAIT, held the port still once all were read. */
+/* Takes the rows of a snapshot_take(). */
 struct view_taker {
-	void (*row)(void *arg, const struct event *row, bool held);
+	void (*row)(void *arg, const struct event *row);
 	/* Called again and again while that lasts, so that the ring does not fill; not 0 ends it, and is returned. */
 	int (*pump)(void *arg);
 	void *arg;

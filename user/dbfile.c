@@ -100,7 +100,10 @@ static int make_default_dir(const struct dbfile *file, char *why, size_t size)
 
 	if (mkdir(dir, 0750) < 0)
 		return errno == EEXIST ? 0 : complain(errno, why, size, dir, remedy_of(errno));
-	return chown(dir, file->user.uid, file->user.gid) < 0 ? complain(errno, why, size, dir, "") : 0;
+	/* Whatever the umask; the group may look in, and only root makes files there. */
+	if (chmod(dir, 0750) < 0 || chown(dir, 0, file->user.gid) < 0)
+		return complain(errno, why, size, dir, "");
+	return 0;
 }
 
 /* Its directory by its true name: the recorder cannot ask for the one it is in. */

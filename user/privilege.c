@@ -271,7 +271,11 @@ int privilege_drop(const struct privilege_user *user, char *why, size_t why_size
 int privilege_keep_some(bool may_kill, char *why, size_t why_size)
 {
 	static const cap_value_t kept[] = {
-		CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_CHOWN,
+		CAP_SYS_ADMIN,		/* setns(2), and BPF with it */
+		CAP_SYS_PTRACE,		/* /proc/PID/exe, ns/net, fd of any process */
+		CAP_DAC_READ_SEARCH,	/* open_by_handle_at(2): cgroups by their id */
+		CAP_DAC_OVERRIDE,	/* the database's files, in a directory that is the recorder's, */
+		CAP_CHOWN,		/* which are given to it */
 		CAP_KILL,
 	};
 	size_t count = ARRAY_SIZE(kept) - !may_kill;

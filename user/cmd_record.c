@@ -30,8 +30,8 @@
 #define PATIENCE_MS 3000		/* with that reader */
 #define WRITE_PATIENCE_NS 10000000000ULL	/* with the disk, at the end */
 #define WRITE_WAIT_NS 5000000
+#define MMAP_THRESHOLD 131072
 #define PATH_TICKS 10			/* seconds between looks whether the path still leads to the file */
-#define FILTER_MAX 8192
 
 struct recorder {
 	const struct options *options;
@@ -52,47 +52,49 @@ struct recorder {
 
 /* ---- the database ---- */
 
+/* One word: blanks divide them. */
 static void add_word(struct buf *out, const char *name, const char *value)
 {
-	if (value && *value)
-		buf_printf(out, "%s--%s%s", out->len ? " " : "", name, value);
+	if (!value || !*value)
+		return;
+	buf_printf(out, "%s%s=", out->len ? " " : "", name);
+	for (; *value; value++)
+		buf_add(out, *value == ' ' ? "_" : value, 1);
 }
 
 static void add_numbers(struct buf *out, const char *name, const uint32_t *numbers, uint32_t count)
 {
-	char text[16];
+	char text[16 * PW_FILTER] = "";
+	size_t used = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		snprintf(text, sizeof(text), "%u", numbers[i]);
-		add_word(out, name, text);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%u", i ? "," : "", numbers[i]);
+	add_word(out, name, text);
 }
 
-static const char *protos_text(unsigned int protos, char out[24])
+static void add_protos(struct buf *out, unsigned int protos)
 {
-	snprintf(out, 24, "%s%s%s", protos & PW_PROTO_TCP ? ",tcp" : "", protos & PW_PROTO_UDP ? ",udp" : "",
+	char text[24];
+
+	snprintf(text, sizeof(text), "%s%s%s", protos & PW_PROTO_TCP ? ",tcp" : "", protos & PW_PROTO_UDP ? ",udp" : "",
 		 protos & PW_PROTO_UDPLITE ? ",udplite" : "");
-	return *out ? out + 1 : out;
+	add_word(out, "proto", *text ? text + 1 : text);
 }
 
-/* NULL: nothing is left out (or there is no memory to say what). */
+/* As store_options.filter wants it. NULL: to nothing, or no memory to say so. */
 static char *filter_text(const struct options *o)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(FILTER_MAX), ports = BUF_INIT(FILTER_MAX / 2);
+	_cleanup_buf_ struct buf text = BUF_INIT(2 * RANGE_LIST_MAX), ports = BUF_INIT(RANGE_LIST_MAX);
 	const struct pw_settings *s = &o->settings;
-	char protos[24];
 
-	add_numbers(&text, "netns ", s->netns, s->netns_count);
-	add_numbers(&text, "pid ", s->pid, s->pid_count);
-	add_word(&text, "comm ", s->comm);
-	add_word(&text, "cgroup ", o->cgroup);
+	add_numbers(&text, "netns", s->netns, s->netns_count);
 	if (o->by_port && !range_list(&o->ports, &ports))
-		add_word(&text, "port ", buf_text(&ports));
-	add_word(&text, "proto ", protos_text(s->protos, protos));
-	if (o->no_denied)
-		add_word(&text, "no-", "denied");
-	if (o->command)
-		add_word(&text, " ", o->command[0]);
+		add_word(&text, "port", buf_text(&ports));
+	add_protos(&text, s->protos);
+	add_numbers(&text, "pid", s->pid, s->pid_count);
+	add_word(&text, "comm", s->comm);
+	add_word(&text, "cgroup", o->cgroup);
+	add_word(&text, "command", o->command ? o->command[0] : NULL);
 	return text.len ? pw_strdup(buf_text(&text)) : NULL;
 }
 
@@ -406,6 +408,8 @@ int cmd_record(const struct options *options)
 	struct run_result result;
 	int status = begin(&r, &text), e;
 
+	/* What is large and short-lived is given back at once: by itself the threshold would follow the largest. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	if (!status) {
 		r.tracing.run.sink = (struct sink){ &record_sink, &r };
 		r.tracing.run.attached = on_attached;

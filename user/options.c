@@ -12,7 +12,7 @@
 #include "user/probe.h"
 
 #define KEEP_MIN_NS 60000000000ULL
-#define MAX_SIZE_MIN (16u << 20)
+#define MAX_SIZE_MIN (8u << 20)	/* STORE_SIZE_MIN */
 
 static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
 
@@ -87,7 +87,7 @@ static int set_keep(struct options *o, const char *value, char *why, size_t size
 static int set_max_size(struct options *o, const char *value, char *why, size_t size)
 {
 	if (num_size(value, MAX_SIZE_MIN, INT64_MAX, &o->max_size))
-		return refuse(why, size, "'%s' is not a size of 16M or more; as in 500M or 2G", value);
+		return refuse(why, size, "'%s' is not a size of 8M or more; as in 500M or 2G", value);
 	return 0;
 }
 

@@ -30,7 +30,8 @@
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer
- *	user/question.c who.c	questions about ports, and the answers
+ *	user/question.c		questions about ports
+ *	user/who.c past.c about.c	the answers: about now, about the past, and what both say
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *

@@ -26,7 +26,7 @@
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
- *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/stats.c hist.c	lifetimes added up (stats_past.c: of the history); histogram of times
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer

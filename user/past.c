@@ -259,17 +259,19 @@ static void text_holder(const struct past_answers *a, const struct question *q, 
 
 void past_text_blind(const struct blind *blind, struct buf *out)
 {
+	bool open_end = blind->until == UINT64_MAX;
+
 	about_label(out, "blind");
 	if (blind->since) {
 		buf_adds(out, "from ");
 		text_time(blind->since, out);
-		buf_addc(out, ' ');
+		buf_adds(out, open_end ? " on" : " ");
 	}
-	if (blind->until != UINT64_MAX) {
+	if (!open_end) {
 		buf_adds(out, "until ");
 		text_time(blind->until, out);
-	} else {
-		buf_adds(out, "on");
+	} else if (!blind->since) {
+		buf_adds(out, "at all times");
 	}
 	buf_printf(out, ": %s", blind->reason);
 	if (blind->lost)

@@ -13,6 +13,7 @@ struct stats {
 	void *arg;
 	struct map index;		/* hash of the key -> first struct entry */
 	struct stats_row *other;
+	struct stats_row *latest;	/* found last: what a history tells is by port; NULL: none, or `other` */
 	const struct stats_row **sorted;
 	size_t count;
 };
@@ -167,11 +168,15 @@ static struct stats_row *row_of_subject(struct stats *s, const struct subject *l
 	uint64_t hash;
 
 	key_of(s, l, &key, &container);
+	if (s->latest && same_key(s->latest, &key, container))
+		return s->latest;
 	hash = hash_of(&key, container);
 	for (struct entry *entry = map_get(&s->index, hash); entry; entry = entry->next)
 		if (same_key(&entry->row, &key, container))
-			return &entry->row;
-	return s->count < STATS_ROWS ? new_row(s, &key, container, hash) : other_row(s);
+			return s->latest = &entry->row;
+	if (s->count == STATS_ROWS)
+		return other_row(s);
+	return s->latest = new_row(s, &key, container, hash);
 }
 
 static struct stats_row *row_of(struct stats *s, const struct lifetime *l)

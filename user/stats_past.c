@@ -8,6 +8,8 @@
 #include "user/mem.h"
 #include "user/past.h"
 
+#define CROWD_KEPT 8192
+
 /* ---- processes ---- */
 
 struct member {
@@ -102,10 +104,13 @@ static struct process *on_ref(void *arg, struct process *process)
 	return process;
 }
 
+/* Those that no row refers to may come again soon: a number of them are kept. */
 static void on_put(void *arg, struct process *process)
 {
-	if (process && !--process->refs)
-		leave(arg, (struct member *)process);
+	struct crowd *crowd = arg;
+
+	if (process && !--process->refs && map_count(&crowd->members) > CROWD_KEPT)
+		leave(crowd, (struct member *)process);
 }
 
 static void on_process(const struct process *process, uint32_t *pid, uint64_t *start, const char **container)

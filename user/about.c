@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "user/line.h"
 
@@ -273,11 +274,11 @@ static void put_word(struct buf *out, const char *label, const char *text)
 	buf_add_escaped(out, text, strlen(text));
 }
 
-void about_text_process(const struct past_process *p, struct buf *out)
+void about_text_process(const char *before, const struct past_process *p, struct buf *out)
 {
 	size_t length = p->cmdline ? strlen(p->cmdline) : 0;
 
-	buf_printf(out, "             pid %u ", p->pid);
+	buf_printf(out, "             %spid %u ", before, p->pid);
 	buf_add_escaped(out, p->comm, strlen(p->comm));
 	buf_printf(out, ", uid %u", p->uid);
 	put_word(out, "exe", p->exe);
@@ -289,4 +290,14 @@ void about_text_process(const struct past_process *p, struct buf *out)
 		buf_adds(out, length < CMDLINE_TOLD ? "" : "...");
 	}
 	buf_addc(out, '\n');
+}
+
+void about_text_time(uint64_t time, struct buf *out)
+{
+	time_t seconds = (time_t)(time / 1000000000);
+	char text[32];
+	struct tm tm;
+
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
+	buf_printf(out, "%s.%03u", text, (unsigned int)(time / 1000000 % 1000));
 }

@@ -49,8 +49,11 @@ int about_pass_on(const struct about *about, struct buf *out);
 /* "  label      " of a line of text. */
 void about_label(struct buf *out, const char *label);
 
-/* A process as members, all null when it is NULL; and as a line of text. */
+/* A process as members, all null when it is NULL; and as a line of text, with some words before. */
 void about_put_process(struct js *js, const struct past_process *process);
-void about_text_process(const struct past_process *process, struct buf *out);
+void about_text_process(const char *before, const struct past_process *process, struct buf *out);
+
+/* "2026-11-20 12:03:07.123", local time. */
+void about_text_time(uint64_t time, struct buf *out);
 
 #endif

@@ -30,6 +30,7 @@ struct who {
 	struct tracing *tracing;
 	bool can_look;		/* tracing is set */
 	struct history *history;	/* NULL: not asked yet */
+	bool can_recall;	/* it has been tried to open it */
 	struct moment asked;	/* of questions that name no time; last 0: now */
 	struct range range;
 	uint32_t netns;
@@ -177,6 +178,24 @@ static int prepare_past(struct who *who)
 	return STATUS_FAILED;
 }
 
+/* What the history adds to a look: nothing where there is none, which is told only of one that was named. */
+static void recall(struct who *who, const struct question *questions, size_t count, struct recall *recall)
+{
+	const char *db = who->options->db ? who->options->db : HISTORY_DB;
+	char why[512] = "";
+
+	if (!who->history && !who->can_recall && history_open(db, &who->history, why, sizeof(why)) && who->options->db)
+		log_warn("since when and by whom is not told: %s", why);
+	who->can_recall = true;
+	for (size_t i = 0; i < count && who->history; i++) {
+		const struct question *q = &questions[i];
+
+		if (!question_is_past(q) &&
+		    recall_take(recall, who->history, q->first, q->last, q->protos, now_realtime()))
+			return;
+	}
+}
+
 /* ---- answers ---- */
 
 static struct about about_of(struct who *who)
@@ -213,10 +232,13 @@ static int answer_one(struct who *who, const struct answers *now, const struct q
 
 static int answer_all(struct who *who, const struct holders *holders, const struct question *questions, size_t count)
 {
-	struct answers answers = { .about = about_of(who), .time = who->time, .cmdline = on_cmdline };
+	_cleanup_recall_ struct recall recalled = { .boot = NULL };
+	struct answers answers = { .about = about_of(who), .time = who->time, .cmdline = on_cmdline, .recall = &recalled };
 	int r = answers_index(&answers, holders);
 	int status = r ? fail(r) : STATUS_DONE;
 
+	if (holders->count)
+		recall(who, questions, count, &recalled);
 	for (size_t i = 0; i < count && !status; i++)
 		status = answer_one(who, &answers, &questions[i]);
 	r = status ? 0 : write_out(&who->out);

@@ -32,6 +32,7 @@
  *	user/holders.c		who holds ports now, without a tracer
  *	user/question.c		questions about ports
  *	user/who.c past.c about.c	the answers: about now, about the past, and what both say
+ *	user/recall.c		what a history knows of those who hold ports now
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <time.h>
 
 #include "user/line.h"
 #include "user/sink_text.h"
@@ -177,16 +176,6 @@ static int json_blind(const struct past_answers *a, const struct question *q, ui
 
 /* ---- text ---- */
 
-static void text_time(uint64_t time, struct buf *out)
-{
-	time_t seconds = (time_t)(time / 1000000000);
-	char text[32];
-	struct tm tm;
-
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
-	buf_printf(out, "%s.%03u", text, (unsigned int)(time / 1000000 % 1000));
-}
-
 static void text_line(struct buf *out, const char *words)
 {
 	buf_printf(out, "             %s", words);
@@ -195,7 +184,7 @@ static void text_line(struct buf *out, const char *words)
 static void text_since(const struct past *p, struct buf *out)
 {
 	text_line(out, p->began_before ? "since before " : "since ");
-	text_time(p->since, out);
+	about_text_time(p->since, out);
 }
 
 static void text_until(const struct past *p, bool lasts, struct buf *out)
@@ -208,7 +197,7 @@ static void text_until(const struct past *p, bool lasts, struct buf *out)
 		return;
 	}
 	buf_adds(out, p->end_unknown || p->lasts ? " until at least " : " until ");
-	text_time(p->until, out);
+	about_text_time(p->until, out);
 	if (p->end_unknown || p->lasts) {
 		buf_adds(out, ": its end was not recorded\n");
 		return;
@@ -224,7 +213,7 @@ static void text_until(const struct past *p, bool lasts, struct buf *out)
 static void text_owner(const struct past *p, struct buf *out)
 {
 	if (p->owner) {
-		about_text_process(p->owner, out);
+		about_text_process("", p->owner, out);
 	} else {
 		text_line(out, p->flags & PW_F_KERNEL ? "no process: a socket of the kernel's own\n"
 						       : "who took it is not known\n");
@@ -264,12 +253,12 @@ void past_text_blind(const struct blind *blind, struct buf *out)
 	about_label(out, "blind");
 	if (blind->since) {
 		buf_adds(out, "from ");
-		text_time(blind->since, out);
+		about_text_time(blind->since, out);
 		buf_adds(out, open_end ? " on" : " ");
 	}
 	if (!open_end) {
 		buf_adds(out, "until ");
-		text_time(blind->until, out);
+		about_text_time(blind->until, out);
 	} else if (!blind->since) {
 		buf_adds(out, "at all times");
 	}
@@ -282,10 +271,10 @@ void past_text_blind(const struct blind *blind, struct buf *out)
 static void text_asked(const struct moment *asked, struct buf *out)
 {
 	about_label(out, "asked");
-	text_time(asked->first, out);
+	about_text_time(asked->first, out);
 	if (asked->last / 1000000 != asked->first / 1000000) {
 		buf_adds(out, " to ");
-		text_time(asked->last, out);
+		about_text_time(asked->last, out);
 	}
 	buf_addc(out, '\n');
 }

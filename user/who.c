@@ -150,7 +150,7 @@ static void put_ephemeral(struct js *js, const struct holder *h)
 		js_bool(js, "ephemeral", true);
 }
 
-static void put_ends(struct js *js, const struct holder *h)
+static void put_ends(struct js *js, const struct holder *h, const struct recalled *recalled)
 {
 	char text[ADDR_TEXT];
 
@@ -166,7 +166,10 @@ static void put_ends(struct js *js, const struct holder *h)
 	js_uint(js, "netns", h->netns);
 	js_id(js, "cookie", h->cookie);
 	/* How many ports the socket had before, no kernel keeps. */
-	js_null(js, "generation");
+	if (recalled)
+		js_uint(js, "generation", recalled->generation);
+	else
+		js_null(js, "generation");
 }
 
 static void put_options(struct js *js, const struct holder *h)
@@ -190,25 +193,52 @@ static void put_options(struct js *js, const struct holder *h)
 		js_null(js, "bound_dev");
 }
 
+static void put_since(struct js *js, const struct recalled *r)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	js_str(js, "since", r && !r->began_before ? clock_format(r->since, text) : NULL);
+}
+
+static void put_creator(struct js *js, const struct recalled *r)
+{
+	_cleanup_js_ struct js creator = js_object();
+
+	if (!r || !r->owner) {
+		js_null(js, "creator");
+		return;
+	}
+	about_put_process(&creator, r->owner);
+	js_add(js, "creator", &creator);
+}
+
+static const char *how_taken(const struct holder *h, const struct recalled *r)
+{
+	if (r && how_name(r->how))
+		return how_name(r->how);
+	return h->by_connect && !h->locked ? "connect" : NULL;
+}
+
 static int json_holder(const struct answers *a, const struct holder *h, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
+	const struct recalled *recalled = recall_find(a->recall, h);
 	enum without why = without(h);
 	char text[CLOCK_TEXT_SIZE];
 
 	js_str(&js, "event", "holder");
 	js_str(&js, "time", clock_format(a->time, text));
 	js_str(&js, "state", holder_state_name(h->state));
-	js_null(&js, "since");
+	put_since(&js, recalled);
 	js_null(&js, "until");
 	js_str(&js, "source", "live");
 	put_process(&js, a, h->process_count ? h->processes[0] : NULL);
 	put_processes(&js, a, h);
-	js_null(&js, "creator");
+	put_creator(&js, recalled);
 	js_str(&js, "without_process", why ? without_names[why] : NULL);
-	put_ends(&js, h);
+	put_ends(&js, h, recalled);
 	put_ephemeral(&js, h);
-	js_str(&js, "how", h->by_connect && !h->locked ? "connect" : NULL);
+	js_str(&js, "how", how_taken(h, recalled));
 	js_bool(&js, "accepted", h->accepted);
 	if (h->state == HOLDER_TIME_WAIT && h->expires_ns != UNKNOWN_NS)
 		js_uint(&js, "seconds_left", seconds_left(h));
@@ -224,10 +254,23 @@ static void text_process(const struct answers *a, const struct process *p, struc
 {
 	struct past_process process = told(a, p);
 
-	about_text_process(&process, out);
+	about_text_process("", &process, out);
 }
 
-static void text_processes(const struct answers *a, const struct holder *h, struct buf *out)
+/* Who took it, unless that is the one process that has it. */
+static void text_creator(const struct holder *h, const struct recalled *r, struct buf *out)
+{
+	const struct past_process *owner = r ? r->owner : NULL;
+	bool same = owner && h->process_count == 1 && h->processes[0]->pid == owner->pid &&
+		    h->processes[0]->start == owner->start;
+
+	if (owner && !same)
+		about_text_process("taken by ", owner, out);
+	else if (!owner && h->process_count > 1)
+		buf_adds(out, "             which of them took the port is unknown: no tracer saw it\n");
+}
+
+static void text_processes(const struct answers *a, const struct holder *h, const struct recalled *r, struct buf *out)
 {
 	size_t told = h->process_count < PROCESSES_TOLD ? h->process_count : PROCESSES_TOLD;
 
@@ -235,14 +278,22 @@ static void text_processes(const struct answers *a, const struct holder *h, stru
 		text_process(a, h->processes[i], out);
 	if (told < h->process_count)
 		buf_printf(out, "             and %zu processes more\n", h->process_count - told);
-	if (h->process_count > 1)
-		buf_adds(out, "             which of them took the port is unknown: no tracer saw it\n");
 	if (!h->process_count)
 		buf_printf(out, "             no process: %s\n", without_texts[without(h)]);
+	text_creator(h, r, out);
+}
+
+static void text_since(const struct recalled *r, struct buf *out)
+{
+	buf_printf(out, ", since %s", !r ? "unknown" : r->began_before ? "before " : "");
+	if (r)
+		about_text_time(r->since, out);
+	buf_addc(out, '\n');
 }
 
 static void text_holder(const struct answers *a, const struct holder *h, struct buf *out)
 {
+	const struct recalled *recalled = recall_find(a->recall, h);
 	char text[ENDPOINT_TEXT];
 
 	about_label(out, holder_state_name(h->state));
@@ -253,8 +304,8 @@ static void text_holder(const struct answers *a, const struct holder *h, struct 
 		buf_printf(out, ", %" PRIu64 " s left", seconds_left(h));
 	if (h->netns != a->about.netns)
 		buf_printf(out, ", netns %u", h->netns);
-	buf_adds(out, ", since unknown\n");
-	text_processes(a, h, out);
+	text_since(recalled, out);
+	text_processes(a, h, recalled, out);
 }
 
 static void text_accepted(size_t accepted, struct buf *out)

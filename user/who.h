@@ -7,6 +7,7 @@
 
 #include "user/about.h"
 #include "user/holders.h"
+#include "user/recall.h"
 
 /* What answers are made of; all borrowed. */
 struct answers {
@@ -16,6 +17,7 @@ struct answers {
 	size_t count;
 	/* The command line of a process, NULL when not known; valid until the next call. arg is that of about. */
 	const char *(*cmdline)(void *arg, const struct process *process);
+	const struct recall *recall;	/* what a history knows of them */
 };
 
 /* Fills by_port, which the caller frees, from holders. 0 or -ENOMEM. */

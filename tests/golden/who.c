@@ -99,8 +99,9 @@ static void ask(enum format format, struct buf *out)
 	struct range range = { .known = true, .low = 32768, .high = 60999 };
 	struct holder rows[16];
 	struct holders holders = { .rows = rows, .count = hold(rows) };
+	struct recall recall = { .boot = NULL };
 	struct answers answers = {
-		.about = { .format = format, .range = &range, .netns = NETNS, .service = on_service, .flush = on_flush },
+		.recall = &recall, .about = { .format = format, .range = &range, .netns = NETNS, .service = on_service, .flush = on_flush },
 		.time = 1795176187000000000, .cmdline = on_cmdline,
 	};
 

@@ -29,8 +29,9 @@ struct who {
 	const struct options *options;
 	struct tracing *tracing;
 	bool can_look;		/* tracing is set */
-	struct history *history;	/* NULL: not asked yet */
-	bool can_recall;	/* it has been tried to open it */
+	struct history *history;	/* NULL: not tried yet, or why not */
+	bool tried, told;	/* to open it; why not, if it could not be */
+	char why[512];
 	struct moment asked;	/* of questions that name no time; last 0: now */
 	struct range range;
 	uint32_t netns;
@@ -39,7 +40,8 @@ struct who {
 	struct map cmdlines;	/* struct process -> char *; "" none */
 	struct buf out;
 	unsigned int line;	/* of stdin */
-	bool bad;		/* a line was refused */
+	bool lines;		/* questions are lines of stdin: one that cannot be answered leaves the others */
+	bool bad;		/* there was such a line */
 };
 
 /* ---- what answers ask back ---- */
@@ -158,35 +160,40 @@ static int prepare_look(struct who *who)
 	return STATUS_DONE;
 }
 
+static bool has_history(struct who *who)
+{
+	const char *db = who->options->db ? who->options->db : HISTORY_DB;
+
+	if (!who->tried)
+		(void)!history_open(db, &who->history, who->why, sizeof(who->why));
+	who->tried = true;
+	return who->history;
+}
+
 /* The file alone: a namespace of the past need not be there, so the range is always our own. */
 static int prepare_past(struct who *who)
 {
-	const char *db = who->options->db ? who->options->db : HISTORY_DB;
-	char why[512] = "";
-	int r;
+	int r = tracing_annotate(who->tracing, who->options);
 
-	if (who->history)
-		return STATUS_DONE;
-	r = tracing_annotate(who->tracing, who->options);
 	if (r)
 		return r;
 	if (!who->can_look)
 		(void)!find_own_range(who);
-	if (!history_open(db, &who->history, why, sizeof(why)))
+	if (has_history(who))
 		return STATUS_DONE;
-	log_error("%s", why);
-	return STATUS_FAILED;
+	if (!who->told)
+		log_error("%s", who->why);
+	who->told = who->bad = true;
+	return who->lines ? STATUS_DONE : STATUS_FAILED;
 }
 
 /* What the history adds to a look: nothing where there is none, which is told only of one that was named. */
 static void recall(struct who *who, const struct question *questions, size_t count, struct recall *recall)
 {
-	const char *db = who->options->db ? who->options->db : HISTORY_DB;
-	char why[512] = "";
-
-	if (!who->history && !who->can_recall && history_open(db, &who->history, why, sizeof(why)) && who->options->db)
-		log_warn("since when and by whom is not told: %s", why);
-	who->can_recall = true;
+	if (!has_history(who) && who->options->db && !who->told) {
+		log_warn("since when and by whom is not told: %s", who->why);
+		who->told = true;
+	}
 	for (size_t i = 0; i < count && who->history; i++) {
 		const struct question *q = &questions[i];
 
@@ -225,7 +232,7 @@ static int answer_one(struct who *who, const struct answers *now, const struct q
 	int r;
 
 	if (question_is_past(question))
-		return answer_past(who, question);
+		return who->history ? answer_past(who, question) : STATUS_DONE;
 	r = answer(now, question, &who->out);
 	return r ? fail(r) : STATUS_DONE;
 }
@@ -440,7 +447,8 @@ int cmd_who(const struct options *options)
 		return STATUS_USAGE;
 	}
 	(void)!about_head(options->format, &who.out);
-	r = options->word_count == 1 && !strcmp(options->words[0], "-") ? ask_lines(&who) : answer_words(&who);
+	who.lines = options->word_count == 1 && !strcmp(options->words[0], "-");
+	r = who.lines ? ask_lines(&who) : answer_words(&who);
 	/* Without a line there was no answer, and CSV still has its head. */
 	if (!r && write_out(&who.out))
 		r = fail(-errno);

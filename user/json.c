@@ -151,6 +151,61 @@ int js_line(const struct js *value, struct buf *out)
 	return r;
 }
 
+static void add_quoted(struct buf *out, const char *text, size_t len)
+{
+	_cleanup_buf_ struct buf plain = BUF_INIT(len * ESCAPE_MAX);
+
+	if (buf_add_escaped(&plain, text, len)) {
+		out->error = buf_error(&plain);
+		return;
+	}
+	if (!strpbrk(buf_text(&plain), ",\"")) {
+		buf_add(out, buf_text(&plain), plain.len);
+		return;
+	}
+	buf_addc(out, '"');
+	for (const char *at = buf_text(&plain); *at; at++)
+		buf_adds(out, *at == '"' ? "\"\"" : (char[]){ *at, '\0' });
+	buf_addc(out, '"');
+}
+
+static void add_cell(struct buf *out, const json_t *cell)
+{
+	if (json_is_string(cell))
+		add_quoted(out, json_string_value(cell), json_string_length(cell));
+	else if (json_is_integer(cell))
+		buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(cell));
+	else if (json_is_real(cell))
+		buf_printf(out, "%.17g", json_real_value(cell));
+	else if (json_is_boolean(cell))
+		buf_adds(out, json_is_true(cell) ? "true" : "false");
+}
+
+int js_csv(const struct js *value, const char *const *columns, size_t count, struct buf *out)
+{
+	size_t mark = out->len;
+	int r = value->error ? value->error : buf_error(out);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		if (i)
+			buf_addc(out, ',');
+		add_cell(out, json_object_get(value->value, columns[i]));
+	}
+	r = buf_addc(out, '\n');
+	if (r < 0)
+		buf_truncate(out, mark);
+	return r;
+}
+
+int js_csv_head(const char *const *columns, size_t count, struct buf *out)
+{
+	for (size_t i = 0; i < count; i++)
+		buf_printf(out, "%s%s", i ? "," : "", columns[i]);
+	return buf_addc(out, '\n');
+}
+
 void js_done(struct js *value)
 {
 	json_decref(value->value);

@@ -61,6 +61,16 @@ void js_add(struct js *to, const char *key, struct js *child);
  */
 int js_line(const struct js *value, struct buf *out);
 
+/*
+ * Appends the members of an object that columns names, in that order and divided by commas, as one line of CSV (RFC
+ * 4180, but for its newline, which is one byte). What is null, missing, an object or an array is an empty cell; text
+ * is escaped as on a terminal. As js_line().
+ */
+int js_csv(const struct js *value, const char *const *columns, size_t count, struct buf *out);
+
+/* The names themselves as the first line. buf_error(out). */
+int js_csv_head(const char *const *columns, size_t count, struct buf *out);
+
 void js_done(struct js *value);
 
 #define _cleanup_js_ _cleanup_(js_done)

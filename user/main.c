@@ -28,11 +28,13 @@
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
- *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/stats.c hist.c	lifetimes added up (stats_past.c: of the history); histogram of times
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer
- *	user/question.c who.c	questions about ports, and the answers
+ *	user/question.c		questions about ports
+ *	user/who.c past.c about.c	the answers: about now, about the past, and what both say
+ *	user/recall.c		what a history knows of those who hold ports now
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *

@@ -223,6 +223,55 @@ static void our_own_failing_allocation_is_said(void **state)
 	assert_int_equal(build(&out), 0);
 }
 
+static int build_csv(struct buf *out)
+{
+	static const char *const columns[] = { "name", "none", "missing", "list", "count", "ok", "id", "half", "plain", "empty" };
+	_cleanup_js_ struct js js = js_object(), list = js_array();
+	int r = js_csv_head(columns, 2, out);
+
+	js_str(&js, "plain", "caf\xc3\xa9");
+	js_str(&js, "name", "a \"b\", c\n\033\xff");
+	js_str(&js, "empty", "");
+	js_null(&js, "none");
+	js_uint(&list, NULL, 1);
+	js_add(&js, "list", &list);
+	js_int(&js, "count", -7);
+	js_bool(&js, "ok", true);
+	js_id(&js, "id", UINT64_MAX);
+	js_real(&js, "half", 0.5);
+	return r ? r : js_csv(&js, columns, ARRAY_SIZE(columns), out);
+}
+
+static void csv_has_a_cell_for_each_column(void **state)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(4096), small = BUF_INIT(40);
+
+	(void)state;
+	assert_int_equal(build_csv(&out), 0);
+	assert_string_equal(buf_text(&out), "name,none\n"
+			    "\"a \"\"b\"\", c\\x0a\\x1b\xef\xbf\xbd\",,,,-7,true,18446744073709551615,0.5,caf\xc3\xa9,\n");
+	assert_int_equal(build_csv(&small), -ENOBUFS);
+	assert_string_equal(buf_text(&small), "name,none\n");
+}
+
+static void csv_without_memory_is_said(void **state)
+{
+	bool done = false;
+
+	(void)state;
+	for (size_t n = 0; !done && n < 100; n++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(4096);
+		int r;
+
+		unit_fail_after(n);
+		r = build_csv(&out);
+		unit_fail_never();
+		done = r == 0;
+		assert_true(done || r == -ENOMEM);
+	}
+	assert_true(done);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(members_keep_their_order),
 	cmocka_unit_test(empty_values),
@@ -237,6 +286,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_full_buffer_gets_nothing),
 	cmocka_unit_test(every_failing_allocation_is_said),
 	cmocka_unit_test(our_own_failing_allocation_is_said),
+	cmocka_unit_test(csv_has_a_cell_for_each_column),
+	cmocka_unit_test(csv_without_memory_is_said),
 };
 
 UNIT_MAIN(tests)

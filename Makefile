@@ -151,9 +151,9 @@ check-golden: all $(GOLDEN)		## golden outputs (UPDATE=1 writes them anew)
 check-e2e: all $(E2E)			## end to end, on this kernel (as root)
 	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- $(E2E)
 
-$(O)/bench-%: $(O)/tests/bench/%.o
+$(O)/bench-%: $(O)/tests/bench/%.o $(LIB)
 	@$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
 # Not a part of `make check`: what it measures is worth nothing while anything else runs.
 bench:					## side by side with other tools (as root)

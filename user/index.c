@@ -38,9 +38,9 @@ int index_reserve(struct index *x, size_t count)
 {
 	struct index next = { 0 };
 
-	if (count + count / 4 + SPARE <= x->size)
+	if (count + count / 3 + SPARE <= x->size)
 		return 0;
-	next.size = count + count / 2 + SPARE;
+	next.size = count + count * 2 / 3 + SPARE;
 	next.slots = pw_calloc(next.size, sizeof(*next.slots));
 	if (!next.slots)
 		return -ENOMEM;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * 32-bit numbers of things, by a hash of what the things are known for: 8 bytes a slot, two thirds to four fifths of
- * them taken. Zero-initialised is empty and ready for use; it never shrinks. Things of one hash lie side by side, so
+ * 32-bit numbers of things, by a hash of what the things are known for: 8 bytes a slot, three fifths to three
+ * quarters of them taken. Zero-initialised is empty and ready for use; it never shrinks. Things of one hash lie side by side, so
  * whoever looks one up compares:
  *
  *	for (size_t pos = 0; (slot = index_next(&x, hash, &pos));)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * 32-bit numbers of things, by a hash of what the things are known for: 8 bytes a slot, three fifths to three
- * quarters of them taken. Zero-initialised is empty and ready for use; it never shrinks. Things of one hash lie side by side, so
- * whoever looks one up compares:
+ * 32-bit numbers of things, by a hash of what the things are known for: 8 bytes a slot, three fifths to three quarters
+ * of them taken. Zero-initialised is empty and ready for use; it never shrinks. One hash may stand for several things,
+ * so whoever looks one up compares:
  *
  *	for (size_t pos = 0; (slot = index_next(&x, hash, &pos));)
  *		if (is_it(slot->number))
@@ -36,6 +36,13 @@ static inline uint32_t index_hash(uint64_t key)
  * until something is added or deleted.
  */
 struct index_slot *index_next(const struct index *x, uint32_t hash, size_t *pos);
+
+/* Something of that hash is looked for soon: a hint to the processor. */
+static inline void index_expect(const struct index *x, uint32_t hash)
+{
+	if (x->size)
+		__builtin_prefetch(&x->slots[(uint64_t)hash * x->size >> 32]);
+}
 
 /* Makes room for count numbers in all. 0, or -ENOMEM with the index as it was. */
 int index_reserve(struct index *x, size_t count);

@@ -299,6 +299,7 @@ static int feed_sock(struct tracker *t, const struct event *e)
 
 	if (e->state == STATE_TIME_WAIT)
 		return feed_time_wait_row(t, e);
+	lives_expect(&t->lives, e);
 	end_reused(t, e);
 	lifetime = find_hold(t, e->cookie, HOLD_SOCK);
 	if (lifetime && lifetime->port != e->port) {

@@ -235,6 +235,17 @@ void lives_wait(struct lives *s, struct lifetime *l)
 
 /* ---- all ---- */
 
+void lives_expect(const struct lives *s, const struct event *e)
+{
+	struct index_slot *slot;
+	size_t pos = 0;
+
+	index_expect(&s->sockets, index_hash(e->cookie));
+	slot = index_next(&s->ports, port_hash(e->netns, e->proto, e->port, false), &pos);
+	if (slot)
+		__builtin_prefetch(at(s, slot->number));
+}
+
 int lives_link(struct lives *s, struct lifetime *l)
 {
 	/* As many as there are lifetimes, and so enough when one changes its side. */

@@ -98,6 +98,9 @@ struct lifetime *lives_socket_next(const struct lives *s, const struct lifetime 
 struct lifetime *lives_port(const struct lives *s, uint32_t netns, uint8_t proto, uint16_t port, bool waits);
 struct lifetime *lives_port_next(const struct lives *s, const struct lifetime *l);
 
+/* A hint to the processor: the socket and the port of this statement are asked for next. */
+void lives_expect(const struct lives *s, const struct event *e);
+
 /* Forgets an idle one. */
 void lives_forget(struct lives *s, struct lifetime *idle);
 

@@ -20,34 +20,35 @@ enum hold {
 	HOLD_TW = 2,
 };
 
+/* What a search by socket or port reads comes first, so that it touches few cache lines. */
 struct lifetime {
-	struct lifetime *all_next, *all_prev;	/* every lifetime, the newest first */
-	struct process *owner;			/* a reference, given back through ops->put; NULL: unknown */
 	uint64_t cookie;
-	uint64_t sk;				/* kernel address of the sock */
-	uint64_t tw;				/* kernel address of its inet_timewait_sock */
 	/* These four are lives.c's own. */
 	uint32_t number;			/* its own, from 1, as all links here are; 0: none */
 	uint32_t port_next, port_prev;		/* of the same port, and the same side of TIME_WAIT */
 	uint32_t cookie_next;			/* of the same socket: at most one holds by HOLD_SOCK */
-	uint32_t generation;			/* from 1; (cookie, generation) names it */
-	uint32_t generations;			/* of its socket so far: in the first of cookie_next */
 	uint32_t netns;
 	uint16_t port;
 	uint16_t remote_port;
 	uint8_t proto;
-	uint8_t how;				/* enum pw_how */
-	uint8_t flags;				/* enum pw_flag */
-	uint8_t error;				/* positive errno that ended the hold; 0: none */
-	uint8_t stale_error;			/* sk_err that lay in the socket when it took the port */
 	uint8_t holds : 2;			/* enum hold; 0: idle, its socket is open and has no port */
 	bool listening : 1;
 	bool listened : 1;			/* now or before */
 	bool inexact : 1;			/* a time before its release was approximate */
 	bool stored : 1;			/* the store's own mark: it has told of this one; new ones stand before */
 	bool waits : 1;				/* it stands with those in TIME_WAIT */
-	struct event_addr addr;
 	struct event_addr remote;
+	struct event_addr addr;
+	uint8_t how;				/* enum pw_how */
+	uint8_t flags;				/* enum pw_flag */
+	uint8_t error;				/* positive errno that ended the hold; 0: none */
+	uint8_t stale_error;			/* sk_err that lay in the socket when it took the port */
+	uint32_t generation;			/* from 1; (cookie, generation) names it */
+	uint32_t generations;			/* of its socket so far: in the first of cookie_next */
+	struct lifetime *all_next, *all_prev;	/* every lifetime, the newest first */
+	struct process *owner;			/* a reference, given back through ops->put; NULL: unknown */
+	uint64_t sk;				/* kernel address of the sock */
+	uint64_t tw;				/* kernel address of its inet_timewait_sock */
 	uint64_t seen;				/* first statement; ns, CLOCK_BOOTTIME, like all times here */
 	uint64_t since;				/* allocated; 0: before we looked */
 	uint64_t closed_at;			/* 0: open */

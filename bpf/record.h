@@ -187,7 +187,7 @@ __attribute__((noinline)) int record_process(void)
 	process->pid = pid;
 	process->exec_id = now.exec_id;
 	process->pad = 0;
-	process->path_at = read_exe(task, process->path);
+	process->path_at = read_exe(task, process);
 	submit(process);
 	if (bpf_map_update_elem(&seen, &pid, &now, BPF_ANY))
 		count_lost(PW_LOST_MAP);

@@ -186,16 +186,22 @@ static void keep_one_each(struct snapshot *s)
 			s->rows[kept].flags |= PW_F_HELD;
 		kept++;
 	}
-	s->count = kept;
+	s->count = s->sorted = kept;
 }
 
 int snapshot_sort(struct snapshot *s)
 {
+	int r;
+
 	if (s->error)
 		return s->error;
-	if (s->count)
-		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
-	return mark_accepted(s);
+	if (s->sorted == s->count)
+		return 0;
+	qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
+	r = mark_accepted(s);
+	if (!r)
+		s->sorted = s->count;
+	return r;
 }
 
 int snapshot_settle(struct snapshot *s)

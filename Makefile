@@ -199,11 +199,17 @@ vmlinux:				## write vmlinux/vmlinux.h anew from a kernel's BTF (BTF=FILE)
 	$(Q)scripts/gen-vmlinux $(BTF) >$(O)/vmlinux.h
 	$(Q)cp $(O)/vmlinux.h vmlinux/vmlinux.h
 
-install: all				## install the program (PREFIX=/usr/local, DESTDIR=)
+UNIT_DIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+SYSUSERS_DIR := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+
+install: all				## install the program and its unit (PREFIX=/usr/local, DESTDIR=)
 	$(Q)install -D -m 755 $(O)/portwake $(DESTDIR)$(PREFIX)/sbin/portwake
+	$(Q)install -D -m 644 data/portwake.sysusers $(SYSUSERS_DIR)/portwake.conf
+	$(Q)install -D -m 644 data/portwake.service $(UNIT_DIR)/portwake.service
+	$(Q)sed -i 's|/usr/local/sbin/|$(PREFIX)/sbin/|' $(UNIT_DIR)/portwake.service
 
 uninstall:				## remove it again
-	$(Q)rm -f $(DESTDIR)$(PREFIX)/sbin/portwake
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/sbin/portwake $(SYSUSERS_DIR)/portwake.conf $(UNIT_DIR)/portwake.service
 
 clean:					## remove $(O)
 	$(Q)rm -rf $(O)

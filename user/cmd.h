@@ -25,6 +25,7 @@ int cmd_probes(const struct options *options);
 int cmd_who(const struct options *options);
 int cmd_pool(const struct options *options);
 int cmd_audit(const struct options *options);
+int cmd_record(const struct options *options);
 
 /* What a tracing command stands on. */
 struct tracing {

@@ -59,6 +59,7 @@ struct event {
 	uint64_t sk;
 	uint64_t bucket;
 	bool by_connect;	/* rows: the number was chosen by connect() */
+	bool held;		/* rows of snapshot_take(): it held the port still when all had been read */
 	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
 	uint8_t traits;		/* rows, PW_DENIED: enum pw_trait */
 	uint32_t bound_dev;	/* the same: interface index; 0: none */

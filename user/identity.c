@@ -16,6 +16,7 @@
 
 struct identity {
 	int cgroup_root;
+	struct identity_ask ask;
 	struct map processes;		/* key -> struct process */
 	struct map exes;		/* exe_key() -> char * */
 	struct map paths;		/* cgroup id -> char * */
@@ -86,10 +87,8 @@ static const char *path_of_cgroup(struct identity *identity, uint64_t id)
 	char *known = map_get(&identity->paths, id);
 	char *copy;
 
-	if (known || !id || identity->cgroup_root < 0)
+	if (known || !id || identity->ask.cgroup(identity->ask.arg, id, path, sizeof(path)))
 		return known;
-	if (cgroup_path(identity->cgroup_root, id, path, sizeof(path)))
-		return NULL;
 	copy = pw_strdup(path);
 	if (copy)
 		remember(&identity->paths, PATHS_MAX, id, copy);
@@ -172,16 +171,41 @@ static bool is_still(uint32_t pid, uint64_t start)
 	return start_ticks(pid) == start / tick;
 }
 
-static char *exe_by_proc(const struct event_process *p)
+int identity_exe(uint32_t pid, uint64_t start, char *out, size_t size)
 {
-	char link[64], path[4096];
+	char link[64];
 	ssize_t length;
 
-	snprintf(link, sizeof(link), "/proc/%u/exe", p->pid);
-	length = readlink(link, path, sizeof(path) - 1);
-	if (length <= 0 || !is_still(p->pid, p->start))
-		return NULL;
-	return pw_strndup(path, (size_t)length);
+	snprintf(link, sizeof(link), "/proc/%u/exe", pid);
+	length = readlink(link, out, size);
+	if (length < 0)
+		return -errno;
+	if ((size_t)length >= size)
+		return -ENAMETOOLONG;
+	out[length] = '\0';
+	return length && is_still(pid, start) ? 0 : -ENOENT;
+}
+
+static int ask_exe(void *arg _unused, uint32_t pid, uint64_t start, char *out, size_t size)
+{
+	return identity_exe(pid, start, out, size);
+}
+
+static int ask_cgroup(void *arg, uint64_t id, char *out, size_t size)
+{
+	struct identity *identity = arg;
+
+	return identity->cgroup_root < 0 ? -ENOENT : cgroup_path(identity->cgroup_root, id, out, size);
+}
+
+static char *exe_of(struct identity *identity, const struct event_process *p)
+{
+	const char *told = map_get(&identity->exes, exe_key(p));
+	char path[4096];
+
+	if (told)
+		return pw_strdup(told);
+	return identity->ask.exe(identity->ask.arg, p->pid, p->start, path, sizeof(path)) ? NULL : pw_strdup(path);
 }
 
 int identity_cmdline(const struct process *process, char *out, size_t size)
@@ -235,7 +259,6 @@ static struct process *process_of(struct identity *identity, const struct event 
 {
 	const struct event_process *p = &event->process;
 	struct process *process = pw_calloc(1, sizeof(*process));
-	const char *told = map_get(&identity->exes, exe_key(p));
 	const char *path, *container;
 	size_t length;
 
@@ -248,7 +271,7 @@ static struct process *process_of(struct identity *identity, const struct event 
 	process->start = p->start;
 	process->cgroup_id = p->cgroup;
 	memcpy(process->comm, p->comm, sizeof(process->comm));
-	process->exe = told ? pw_strdup(told) : exe_by_proc(p);
+	process->exe = exe_of(identity, p);
 	path = path_of_cgroup(identity, p->cgroup);
 	if (!path)
 		return process;
@@ -310,9 +333,16 @@ struct identity *identity_new(int cgroup_root)
 {
 	struct identity *identity = pw_calloc(1, sizeof(*identity));
 
-	if (identity)
-		identity->cgroup_root = cgroup_root;
+	if (!identity)
+		return NULL;
+	identity->cgroup_root = cgroup_root;
+	identity->ask = (struct identity_ask){ ask_exe, ask_cgroup, identity };
 	return identity;
+}
+
+void identity_ask_of(struct identity *identity, const struct identity_ask *ask)
+{
+	identity->ask = *ask;
 }
 
 void identity_free(struct identity **identity)

@@ -19,7 +19,9 @@
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
- *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
+ *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command (child.c)
+ *	user/merge.c		the snapshot into the stream; ends that no hook tells
+ *	user/view.c		what the loop needs privilege for
  *	user/lifetime.c		the tracker: statements to lifetimes
  *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help
@@ -36,7 +38,12 @@
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
+ *	user/store.c history.c	lifetimes into an SQLite database, and out of it
+ *	user/dbfile.c		its files, for whoever may not make them
+ *	user/broker.c		what a recorder asks of the process that kept some privilege (broker_serve.c, broker_wire.h)
+ *	user/privilege.c	giving it up; notify.c: words to a service manager
+ *
+ *	user/cmd_live.c cmd_record.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
  *	user/cmd.c		what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground

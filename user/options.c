@@ -11,6 +11,9 @@
 #include "user/netns.h"
 #include "user/probe.h"
 
+#define KEEP_MIN_NS 60000000000ULL
+#define MAX_SIZE_MIN (8u << 20)	/* STORE_SIZE_MIN */
+
 static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
 
 static int refuse(char *why, size_t size, const char *fmt, ...)
@@ -111,6 +114,20 @@ static int set_duration(struct options *o, const char *value, char *why, size_t 
 {
 	if (num_seconds(value, &o->duration_ns) || !o->duration_ns)
 		return refuse(why, size, "'%s' is not a length of time; as in 5, 1.5, 250ms, 10m, 2h", value);
+	return 0;
+}
+
+static int set_keep(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_seconds(value, &o->keep_ns) || o->keep_ns < KEEP_MIN_NS)
+		return refuse(why, size, "'%s' is not a length of time of a minute or more; as in 7d, 12h, 90m", value);
+	return 0;
+}
+
+static int set_max_size(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_size(value, MAX_SIZE_MIN, INT64_MAX, &o->max_size))
+		return refuse(why, size, "'%s' is not a size of 8M or more; as in 500M or 2G", value);
 	return 0;
 }
 
@@ -246,7 +263,9 @@ const struct option_row option_rows[] = {
 	{ "since", 'S', "TIME", "from the recorded history, from this time on: 1h, 12:03, ...", FOR_WHO | FOR_STATS,
 	  set_since },
 	{ "until", 'U', "TIME", "with --since: up to this time, now if it is left out", FOR_WHO | FOR_STATS, set_until },
-	{ "db", 0, "FILE", "of the history; default " HISTORY_DB, FOR_WHO | FOR_STATS, set_db },
+	{ "db", 0, "FILE", "of the history; default " HISTORY_DB, FOR_RECORD | FOR_WHO | FOR_STATS, set_db },
+	{ "keep", 0, "TIME", "drop what is older (7d, 12h); default: nothing", FOR_RECORD, set_keep },
+	{ "max-size", 0, "BYTES", "drop the oldest beyond this size (500M, 2G); default: nothing", FOR_RECORD, set_max_size },
 	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m), or at Ctrl-C; pool: between looks",
 	  FOR_TRACING | FOR_POOL, set_duration },
 	{ "watch", 'w', "[SECONDS]", "look again and again, until Ctrl-C", FOR_POOL, set_watch },
@@ -263,7 +282,7 @@ const struct option_row option_rows[] = {
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
 	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",
-	  FOR_TRACING | FOR_AUDIT | FOR_WHO, set_ports },
+	  FOR_LIVE | FOR_STATS | FOR_AUDIT | FOR_WHO, set_ports },
 	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_TRACING, set_ring_size },
 	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated",
 	  FOR_TRACING | FOR_PROBES, set_rung },

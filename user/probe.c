@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "user/mem.h"
@@ -158,6 +159,45 @@ int probe_losses(struct probe *p, struct probe_loss *out)
 	out->map -= p->before.map;
 	out->recursion -= p->before.recursion;
 	return r;
+}
+
+uint64_t probe_malformed(const struct probe *p)
+{
+	return p->malformed;
+}
+
+/* ---- letting go ---- */
+
+/* "anon_inode:bpf-map", "anon_inode:bpf_link", "anon_inode:btf", "anon_inode:[perf_event]" */
+static bool is_of_bpf(int dir, const char *name)
+{
+	char link[64];
+	ssize_t length = readlinkat(dir, name, link, sizeof(link) - 1);
+
+	if (length <= 0)
+		return false;
+	link[length] = '\0';
+	return !strncmp(link, "anon_inode:bpf", 14) || !strcmp(link, "anon_inode:btf") ||
+	       !strcmp(link, "anon_inode:[perf_event]");
+}
+
+/* Each number stays taken: what libbpf closes later is nobody else's, and detaches nothing. */
+int probe_let_go(struct probe *p)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	int ring = bpf_map__fd(p->climb.skel->maps.ring);
+	struct dirent *entry;
+
+	if (null < 0 || !fds)
+		return -errno;
+	while ((entry = readdir(fds))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd != ring && is_of_bpf(dirfd(fds), entry->d_name) && dup3(null, fd, O_CLOEXEC) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 /* ---- opening ---- */

@@ -263,12 +263,33 @@ int snapshot_gather(struct snapshot *s, struct probe *probe, const struct probe_
 	return r ? r : snapshot_sort(s);
 }
 
+/* One may have been read while its release was under way. */
+static int look_again(struct probe *probe, struct event *rows, size_t count)
+{
+	struct pw_look looks[PW_LOOKS];
+	int r;
+
+	for (size_t i = 0; i < count; i++)
+		looks[i] = (struct pw_look){
+			.sk = rows[i].sk, .cookie = rows[i].cookie, .port = rows[i].port,
+			.proto = rows[i].proto, .tw = rows[i].state == STATE_TIME_WAIT,
+		};
+	r = probe_look(probe, looks, count);
+	for (size_t i = 0; i < count; i++)
+		rows[i].held = looks[i].held;
+	return r;
+}
+
 int snapshot_take(struct snapshot *s, struct probe *probe, const struct probe_options *filter, int (*pump)(void *arg),
 		  void *arg)
 {
 	int r = snapshot_gather(s, probe, filter, pump, arg);
 
-	return r ? r : snapshot_settle(s);
+	if (!r)
+		r = snapshot_settle(s);
+	for (size_t at = 0; !r && at < s->count; at += PW_LOOKS)
+		r = look_again(probe, s->rows + at, s->count - at < PW_LOOKS ? s->count - at : PW_LOOKS);
+	return r;
 }
 
 void snapshot_done(struct snapshot *s)

@@ -24,7 +24,7 @@ struct snapshot {
 #define SNAPSHOT_INIT ((struct snapshot){ 0 })
 
 /*
- * 0 or -errno. filter: what probe was opened with. pump() is called in each
+ * 0 or -errno; each row tells whether it is still held. filter: what probe was opened with. pump() is called in each
  * namespace when its rows are taken, so that the ring does not fill meanwhile;
  * what it returns other than 0 ends the walk.
  */

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,7 +25,6 @@
 #define SORTED_ROWS	65536		/* put in order at a time */
 #define KNOWN_MAX	65536		/* processes and endpoints kept */
 #define FRESH_NS	(2 * SCHEMA_LIFE_NS + 2000000000ULL)	/* a recorder that is silent for longer is stuck */
-#define UNWRITTEN_NS	1000000000ULL	/* what may not be in the file yet */
 
 struct session {
 	uint32_t id, boot_number;
@@ -135,6 +135,19 @@ static int no_memory(struct history *h)
 	return refuse(h->path, -ENOMEM, "there is no memory to read it: give it more", h->why, sizeof(h->why));
 }
 
+/* Whose members may read it, as far as that can be seen. */
+static int refuse_reading(const char *path, char *why, size_t why_size)
+{
+	const struct group *group = NULL;
+	struct stat st;
+
+	if (!stat(path, &st))
+		group = getgrgid(st.st_gid);
+	snprintf(why, why_size, "%s: it may not be read: ask as root, or as a member of the group %s", path,
+		 group ? group->gr_name : "portwake");
+	return -EACCES;
+}
+
 static int check_file(struct history *h, char *why, size_t why_size)
 {
 	struct stat st;
@@ -146,7 +159,7 @@ static int check_file(struct history *h, char *why, size_t why_size)
 		if (r == -ENOENT)
 			return refuse(h->path, r, "there is no history: begin one with `portwake record`", why, why_size);
 		if (r == -EACCES)
-			return refuse(h->path, r, "it may not be read: ask as root, or as a member of its group", why, why_size);
+			return refuse_reading(h->path, why, why_size);
 		return refuse(h->path, r, strerror(-r), why, why_size);
 	}
 	if (fstat(h->lock, &st) || !S_ISREG(st.st_mode))
@@ -917,9 +930,8 @@ static int blind_after(struct history *h, struct blinds *blinds)
 
 	if (!last)
 		return add_blind(blinds, 0, UINT64_MAX, 0, "not recorded yet");
-	if (last->runs)
-		return add_blind(blinds, now_realtime() + UNWRITTEN_NS, UINT64_MAX, 0, "not recorded yet");
-	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0, "the recorder does not run");
+	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0,
+			 last->runs ? "not written yet" : "the recorder does not run");
 }
 
 /* Wall times that never were. */

@@ -22,7 +22,7 @@
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command (child.c)
  *	user/merge.c		the snapshot into the stream; ends that no hook tells
  *	user/view.c		what the loop needs privilege for
- *	user/lifetime.c		the tracker: statements to lifetimes
+ *	user/lifetime.c		the tracker: statements to lifetimes, kept in little memory (lives.c, index.c)
  *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help
  *	user/identity.c		process to executable, cgroup (cgroup.c), container

@@ -14,6 +14,7 @@
 #include "user/clock.h"
 #include "user/detail.h"
 #include "user/explain.h"
+#include "user/map.h"
 #include "user/schema.h"
 #include "user/store_row.h"
 #include "user/store_write.h"

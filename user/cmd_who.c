@@ -216,7 +216,7 @@ static struct about about_of(struct who *who)
 static int answer_past(struct who *who, const struct question *question)
 {
 	struct past_answers answers = {
-		.about = about_of(who), .history = who->history, .now = now_realtime(),
+		.about = about_of(who), .history = who->history,
 		.netns = who->options->settings.netns, .netns_count = who->options->settings.netns_count,
 	};
 	int r = past_answer(&answers, question, &who->out);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,11 +22,9 @@
 #include "user/sql.h"
 
 #define BUSY_MS		2000
-#define SORTED_PORTS	256		/* up to so many are answered in order, */
-#define SORTED_ROWS	65536		/* so many at a time */
+#define SORTED_ROWS	65536		/* put in order at a time */
 #define KNOWN_MAX	65536		/* processes and endpoints kept */
 #define FRESH_NS	(2 * SCHEMA_LIFE_NS + 2000000000ULL)	/* a recorder that is silent for longer is stuck */
-#define UNWRITTEN_NS	1000000000ULL	/* what may not be in the file yet */
 
 struct session {
 	uint32_t id, boot_number;
@@ -136,6 +135,19 @@ static int no_memory(struct history *h)
 	return refuse(h->path, -ENOMEM, "there is no memory to read it: give it more", h->why, sizeof(h->why));
 }
 
+/* Whose members may read it, as far as that can be seen. */
+static int refuse_reading(const char *path, char *why, size_t why_size)
+{
+	const struct group *group = NULL;
+	struct stat st;
+
+	if (!stat(path, &st))
+		group = getgrgid(st.st_gid);
+	snprintf(why, why_size, "%s: it may not be read: ask as root, or as a member of the group %s", path,
+		 group ? group->gr_name : "portwake");
+	return -EACCES;
+}
+
 static int check_file(struct history *h, char *why, size_t why_size)
 {
 	struct stat st;
@@ -147,7 +159,7 @@ static int check_file(struct history *h, char *why, size_t why_size)
 		if (r == -ENOENT)
 			return refuse(h->path, r, "there is no history: begin one with `portwake record`", why, why_size);
 		if (r == -EACCES)
-			return refuse(h->path, r, "it may not be read: ask as root, or as a member of its group", why, why_size);
+			return refuse_reading(h->path, why, why_size);
 		return refuse(h->path, r, strerror(-r), why, why_size);
 	}
 	if (fstat(h->lock, &st) || !S_ISREG(st.st_mode))
@@ -542,7 +554,8 @@ static int tell(struct search *search, const struct found *f, const struct endpo
 		.remote_port = f->remote_port, .proto = endpoint->proto, .how = f->bits & SCHEMA_HOW,
 		.flags = f->bits >> SCHEMA_FLAGS_SHIFT & SCHEMA_FLAGS, .listened = f->bits & SCHEMA_LISTENED,
 		.exact = f->bits & SCHEMA_EXACT && !(f->bits & SCHEMA_BEFORE), .began_before = f->bits & SCHEMA_BEFORE,
-		.lasts = f->lasts, .end_unknown = f->bits & SCHEMA_END_UNKNOWN,
+		.lasts = f->lasts && h->sessions[f->session].runs,
+		.end_unknown = f->bits & SCHEMA_END_UNKNOWN || (f->lasts && !h->sessions[f->session].runs),
 		.cause = f->bits >> SCHEMA_CAUSE_SHIFT & SCHEMA_CAUSE, .error = f->bits >> SCHEMA_ERROR_SHIFT & SCHEMA_ERROR,
 		.addr = endpoint->addr, .remote = f->remote, .since = wall(h, f, f->since), .until = wall(h, f, f->until),
 		.closed_at = wall(h, f, f->closed_at), .tw_at = wall(h, f, f->tw_at), .boot = h->sessions[f->session].boot,
@@ -787,7 +800,7 @@ int history_find(struct history *h, const struct history_query *query,
 	_cleanup_free_ struct wall_window *windows = pw_calloc(h->walls.count + 1, sizeof(*windows));
 	struct search search = {
 		.history = h, .query = query, .on_past = on_past, .arg = arg, .windows = windows,
-		.in_order = query->last - query->first < SORTED_PORTS,
+		.in_order = query->last - query->first < HISTORY_SORTED,
 	};
 	int r = 0;
 
@@ -917,9 +930,8 @@ static int blind_after(struct history *h, struct blinds *blinds)
 
 	if (!last)
 		return add_blind(blinds, 0, UINT64_MAX, 0, "not recorded yet");
-	if (last->runs)
-		return add_blind(blinds, now_realtime() + UNWRITTEN_NS, UINT64_MAX, 0, "not recorded yet");
-	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0, "the recorder does not run");
+	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0,
+			 last->runs ? "not written yet" : "the recorder does not run");
 }
 
 /* Wall times that never were. */

@@ -13,11 +13,6 @@
 
 /* ---- one lifetime at one moment ---- */
 
-bool past_lasts(const struct past *p, uint64_t now)
-{
-	return p->lasts && now < p->until + PAST_ALIVE_NS;
-}
-
 static uint64_t moment_of(const struct past *p, const struct moment *asked)
 {
 	return p->since > asked->first ? p->since : asked->first;
@@ -91,16 +86,18 @@ static void put_origin(struct js *js, const struct past *p)
 }
 
 /* Of one that lasts, how and after how long it ended is still to come. */
-static void put_end(struct js *js, const struct past *p, bool lasts)
+static void put_end(struct js *js, const struct past *p)
 {
-	js_str(js, "cause", lasts ? NULL : cause_name(p->cause));
-	js_str(js, "errno", lasts ? NULL : error_name(p->error));
-	put_span(js, "held_ns", lasts ? UNKNOWN_NS : p->held_ns);
-	put_span(js, "open_ns", p->open_ns);
-	put_span(js, "time_wait_ns", lasts ? UNKNOWN_NS : p->tw_ns);
+	bool ended = !p->lasts && p->cause != CAUSE_NONE;
+
+	js_str(js, "cause", ended ? cause_name(p->cause) : NULL);
+	js_str(js, "errno", ended ? error_name(p->error) : NULL);
+	put_span(js, "held_ns", ended ? p->held_ns : UNKNOWN_NS);
+	put_span(js, "open_ns", p->closed_at || ended ? p->open_ns : UNKNOWN_NS);
+	put_span(js, "time_wait_ns", ended ? p->tw_ns : UNKNOWN_NS);
 	js_bool(js, "exact", p->exact);
 	js_bool(js, "began_before", p->began_before);
-	js_bool(js, "end_unknown", !lasts && (p->end_unknown || p->lasts));
+	js_bool(js, "end_unknown", p->end_unknown);
 	if (p->holder)
 		js_uint(js, "holder_pid", p->holder->pid);
 	else
@@ -113,13 +110,12 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 	_cleanup_js_ struct js js = js_object();
 	uint64_t moment = moment_of(p, &q->time);
 	int64_t left = seconds_left(p, moment);
-	bool lasts = past_lasts(p, a->now);
 
 	js_str(&js, "event", "holder");
 	put_time(&js, "time", moment);
 	js_str(&js, "state", state_at(p, moment));
 	put_time(&js, "since", p->since);
-	if (lasts)
+	if (p->lasts)
 		js_null(&js, "until");
 	else
 		put_time(&js, "until", p->until);
@@ -131,7 +127,7 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 		js_null(&js, "seconds_left");
 	else
 		js_int(&js, "seconds_left", left);
-	put_end(&js, p, lasts);
+	put_end(&js, p);
 	if (a->about.format == FORMAT_CSV) {
 		put_time(&js, "asked_since", q->time.first);
 		put_time(&js, "asked_until", q->time.last);
@@ -187,18 +183,18 @@ static void text_since(const struct past *p, struct buf *out)
 	about_text_time(p->since, out);
 }
 
-static void text_until(const struct past *p, bool lasts, struct buf *out)
+static void text_until(const struct past *p, struct buf *out)
 {
 	const char *error = error_name(p->error);
 	char text[SPAN_TEXT];
 
-	if (lasts) {
+	if (p->lasts) {
 		buf_adds(out, ", held still\n");
 		return;
 	}
-	buf_adds(out, p->end_unknown || p->lasts ? " until at least " : " until ");
+	buf_adds(out, p->end_unknown ? " until at least " : " until ");
 	about_text_time(p->until, out);
-	if (p->end_unknown || p->lasts) {
+	if (p->end_unknown) {
 		buf_adds(out, ": its end was not recorded\n");
 		return;
 	}
@@ -242,7 +238,7 @@ static void text_holder(const struct past_answers *a, const struct question *q, 
 		buf_printf(out, ", netns %u", p->netns);
 	buf_addc(out, '\n');
 	text_since(p, out);
-	text_until(p, past_lasts(p, a->now), out);
+	text_until(p, out);
 	text_owner(p, out);
 }
 
@@ -288,7 +284,9 @@ struct telling {
 	int error;		/* of the output; what ended the reading */
 	uint8_t proto;
 	uint16_t port;		/* told last; 0: none */
-	size_t ports, holders;	/* told, of this port */
+	struct port_set ports;	/* told */
+	size_t port_count;
+	size_t holders;		/* told, of this port */
 	bool blind;
 	uint64_t blind_to;	/* up to here, without a break, nothing is known */
 };
@@ -315,7 +313,8 @@ static int tell_port(struct telling *t, uint16_t port)
 	if (in_text(t))
 		text_asked(&t->question->time, t->out);
 	t->port = port;
-	t->ports++;
+	t->port_count += !port_set_has(&t->ports, port);
+	port_set_add(&t->ports, port);
 	t->holders = 0;
 	return r;
 }
@@ -370,7 +369,7 @@ static int failed(struct telling *t, int r)
 
 static int tell_range(const struct telling *t)
 {
-	return about_range(&t->answers->about, t->question, t->proto, t->ports, t->out);
+	return about_range(&t->answers->about, t->question, t->proto, t->port_count, t->out);
 }
 
 /* What was not recorded, and that there was nobody. */
@@ -392,15 +391,28 @@ static int tell_rest(struct telling *t, const struct history_query *query)
 	int r = 0;
 
 	text_more(t);
-	if (!t->ports && question_may_be_silent(t->question, t->proto))
+	if (!t->port_count && question_may_be_silent(t->question, t->proto))
 		return 0;
-	if (!t->ports && !range)
+	if (!t->port_count && !range)
 		r = tell_port(t, query->first);
 	if (!r)
 		r = tell_blind(t, query);
 	if (!r && range)
 		r = tell_range(t);
 	return r ? r : about_pass_on(&t->answers->about, t->out);
+}
+
+static int find_all(struct telling *t, const struct history_query *query)
+{
+	struct history_query some = *query;
+	int r = 0;
+
+	for (unsigned int from = query->first; from <= query->last && !r; from = some.last + 1U) {
+		some.first = (uint16_t)from;
+		some.last = query->last - from < HISTORY_SORTED ? query->last : (uint16_t)(from + HISTORY_SORTED - 1);
+		r = history_find(t->answers->history, &some, on_past, t);
+	}
+	return r;
 }
 
 static int answer_proto(struct past_answers *a, const struct question *q, uint8_t proto, struct buf *out)
@@ -410,7 +422,7 @@ static int answer_proto(struct past_answers *a, const struct question *q, uint8_
 		.since = q->time.first, .until = q->time.last, .first = q->first, .last = q->last,
 		.protos = question_proto_bit(proto), .netns = a->netns, .netns_count = a->netns_count,
 	};
-	int r = history_find(a->history, &query, on_past, &telling);
+	int r = find_all(&telling, &query);
 
 	return r ? failed(&telling, r) : tell_rest(&telling, &query);
 }

@@ -9,13 +9,9 @@
 #include "user/about.h"
 #include "user/history.h"
 
-/* A recorder gives a sign of life each second: one that is silent for so long is taken for gone. */
-#define PAST_ALIVE_NS 5000000000ULL
-
 struct past_answers {
 	struct about about;
 	struct history *history;	/* borrowed, as is all here */
-	uint64_t now;			/* ns since 1970 */
 	const uint32_t *netns;		/* only these; netns_count 0: any */
 	uint32_t netns_count;
 	const char *why;		/* set by past_answer() when the history failed, and not the output */
@@ -23,9 +19,6 @@ struct past_answers {
 
 /* Says all there is to one question about the past. 0, -errno with why, buf_error(out) or what flush() returned. */
 int past_answer(struct past_answers *answers, const struct question *question, struct buf *out);
-
-/* Is it held to this day? What lasts when a recorder is last heard of, nobody knows the end of. */
-bool past_lasts(const struct past *past, uint64_t now);
 
 /* A stretch without records as an object: event, since, until, lost, reason. */
 void past_put_blind(struct js *js, const struct blind *blind);

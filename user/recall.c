@@ -75,7 +75,7 @@ static int on_past(void *arg, const struct past *p)
 {
 	struct recall *recall = arg;
 
-	return past_lasts(p, recall->now) && p->boot && !strcmp(p->boot, recall->boot) ? add(recall, p) : 0;
+	return p->lasts && p->boot && !strcmp(p->boot, recall->boot) ? add(recall, p) : 0;
 }
 
 static int read_boot(char out[BOOT_TEXT])
@@ -94,7 +94,7 @@ int recall_take(struct recall *recall, struct history *history, uint16_t first, 
 		uint64_t now)
 {
 	const struct history_query query = {
-		.since = now - PAST_ALIVE_NS, .until = now, .first = first, .last = last, .protos = protos,
+		.since = now, .until = now, .first = first, .last = last, .protos = protos,
 	};
 	char boot[BOOT_TEXT];
 	int r = read_boot(boot);
@@ -102,7 +102,6 @@ int recall_take(struct recall *recall, struct history *history, uint16_t first, 
 	if (r)
 		return r;
 	recall->boot = boot;
-	recall->now = now;
 	r = history_find(history, &query, on_past, recall);
 	recall->boot = NULL;
 	return r;

@@ -20,7 +20,6 @@ struct recalled {
 struct recall {
 	struct map by_cookie;	/* -> struct recalled */
 	const char *boot;	/* of this boot; only while taking */
-	uint64_t now;
 };
 
 /*

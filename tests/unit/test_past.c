@@ -63,7 +63,7 @@ static int ask(enum format format, const char *line)
 	static const struct range range;
 	struct past_answers answers = {
 		.about = { .format = format, .range = &range, .netns = TEST_NETNS, .service = on_service, .flush = on_flush },
-		.history = &history, .now = NOW,
+		.history = &history,
 	};
 	struct question q;
 	char refusal[300];
@@ -199,7 +199,6 @@ static void an_ended_lifetime(void **state)
 	assert_non_null(strstr(buf_text(&out), "closed by pid 713 work\\x1ber\n"));
 }
 
-/* As long as the recorder gives signs of life, what lasts has no end; later its end is not known. */
 static void what_lasts(void **state)
 {
 	struct past p = listener();
@@ -211,14 +210,19 @@ static void what_lasts(void **state)
 	rows = rows_of("443/tcp -1s");
 	holder = row_at(rows, 1, "holder");
 	assert_true(is_null(holder, "until") && is_null(holder, "cause") && is_null(holder, "held_ns"));
+	assert_true(is_null(holder, "time_wait_ns") && is_null(holder, "open_ns"));
 	assert_true(json_is_false(json_object_get(holder, "end_unknown")));
 	json_decref(rows);
 	assert_int_equal(ask(FORMAT_TEXT, "443/tcp -1s"), 0);
 	assert_non_null(strstr(buf_text(&out), ", held still\n"));
-	p.until = NOW - PAST_ALIVE_NS;
+	/* The same, once its recorder has gone. */
+	p.lasts = false;
+	p.end_unknown = true;
+	p.until = NOW - 5 * SEC;
 	rows = rows_of("443/tcp -6s");
 	holder = row_at(rows, 1, "holder");
 	assert_string_equal(str(holder, "until"), "2026-11-20T12:59:55.000000000Z");
+	assert_true(is_null(holder, "cause") && is_null(holder, "held_ns"));
 	assert_true(json_is_true(json_object_get(holder, "end_unknown")));
 	json_decref(rows);
 	assert_int_equal(ask(FORMAT_TEXT, "443/tcp -6s"), 0);
@@ -306,13 +310,19 @@ static void a_range_of_ports(void **state)
 
 	(void)state;
 	pasts[1].since++;
-	pasts[2].port = 40002;
 	history = (struct history){ .pasts = pasts, .past_count = 3 };
+	pasts[2].port = 40002;
 	rows = rows_of("40000-40009/tcp 2026-11-20T12:00");
 	assert_int_equal(json_array_size(rows), 6);
 	row_at(rows, 0, "port");
 	row_at(rows, 2, "holder");
 	assert_int_equal(json_integer_value(json_object_get(row_at(rows, 3, "port"), "port")), 40002);
+	assert_int_equal(json_integer_value(json_object_get(row_at(rows, 5, "range"), "held")), 2);
+	json_decref(rows);
+	/* More than a history tells in order, told once all the same. */
+	pasts[2].port = 65535;
+	rows = rows_of("1-65535/tcp 2026-11-20T12:00");
+	assert_int_equal(json_array_size(rows), 6);
 	assert_int_equal(json_integer_value(json_object_get(row_at(rows, 5, "range"), "held")), 2);
 	json_decref(rows);
 	assert_int_equal(ask(FORMAT_TEXT, "40010-40019/tcp 2026-11-20T12:00"), 0);

@@ -142,8 +142,7 @@ static void what_is_not_known_is_no_length(void **state)
 	(void)state;
 	pasts[0].began_before = true;
 	pasts[1].end_unknown = true;
-	/* Its recorder is long gone. */
-	pasts[2].lasts = true;
+	pasts[2].end_unknown = true;
 	count(pasts, 3, 0, 100, 300);
 	assert_int_equal(row(0, 1)->lifetimes, 3);
 	assert_int_equal(row(0, 1)->now, 0);

@@ -814,11 +814,12 @@ struct blinds {
 	uint64_t since, until;		/* what was asked */
 };
 
+/* From since on, up to but without until; a moment where both are one. */
 static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, uint64_t lost, const char *reason)
 {
 	struct blind *list;
 
-	if (since > until || until < blinds->since || since > blinds->until)
+	if (since > until || since > blinds->until || until < blinds->since || (until == blinds->since && since < until))
 		return 0;
 	list = grow(blinds->list, blinds->count, &blinds->size, sizeof(*list));
 	if (!list)
@@ -897,17 +898,20 @@ static int blind_to_filter(struct history *h, struct blinds *blinds, const struc
 	return r;
 }
 
-/* Before a session, between two, and what retention took. */
+/* Before a session, between two, and what retention took: all up to `forgotten`. */
 static int blind_around(struct history *h, struct blinds *blinds, size_t i)
 {
 	const struct session *s = &h->sessions[i], *before = i ? s - 1 : NULL;
-	uint64_t end = before ? session_wall(h, before, known_until(before)) : 0;
 	int64_t ready = s->ready == INT64_MAX ? known_until(s) : s->ready;
-	const char *reason = before ? "the recorder did not run" : s->forgotten ? "no longer kept" : "not recorded yet";
-	int r = add_blind(blinds, end, session_wall(h, s, ready), 0, reason);
+	int64_t kept = s->forgotten >= ready ? s->forgotten + 1 : ready;
+	int r;
 
-	if (!r && s->forgotten > ready)
-		r = add_blind(blinds, before ? session_wall(h, s, ready) : 0, session_wall(h, s, s->forgotten), 0, "no longer kept");
+	if (!before)
+		return add_blind(blinds, 0, session_wall(h, s, s->forgotten ? kept : ready), 0,
+				 s->forgotten ? "no longer kept" : "not recorded yet");
+	r = add_blind(blinds, session_wall(h, before, known_until(before)), session_wall(h, s, ready), 0, "the recorder did not run");
+	if (!r && kept > ready)
+		r = add_blind(blinds, session_wall(h, s, ready), session_wall(h, s, kept), 0, "no longer kept");
 	return r;
 }
 
@@ -931,7 +935,7 @@ static int blind_to_steps(struct history *h, struct blinds *blinds)
 		const struct wall_span *a = &h->walls.spans[i - 1], *b = a + 1;
 
 		if (a->session == b->session && b->offset > a->offset)
-			r = add_blind(blinds, (uint64_t)(b->since + a->offset), (uint64_t)(b->since + b->offset - 1), 0,
+			r = add_blind(blinds, (uint64_t)(b->since + a->offset), (uint64_t)(b->since + b->offset), 0,
 				      "the clock was set forward");
 	}
 	return r;

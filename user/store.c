@@ -641,6 +641,8 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64
 		store->commands_left = COMMANDS_A_TICK;
 		store->details_left = DETAILS_A_TICK;
 		trim_persons(store);
+		if (store->lost && room(store, 1))
+			tell_loss(store);
 		walk(store, newest, now);
 		settle(store);
 		flush(store, now - LIFE_MARGIN_NS);

@@ -36,8 +36,9 @@ struct past {
 	bool listened;
 	bool exact;			/* every time here is that of the event */
 	bool began_before;		/* it was held when recording began: since is when it was first seen */
-	bool lasts;			/* it is held, says a recorder that runs: until is now, cause is none */
-	bool end_unknown;		/* released in a gap, or by no recorder's word: until is when it was last known to be held */
+	bool lasts;			/* held when last heard of: until is that moment, cause is none */
+	bool runs;			/* and its recorder runs: it is held now, which is until */
+	bool end_unknown;		/* released in a gap: until is when it was last known to be held */
 	enum cause cause;
 	uint32_t error;			/* positive errno that ended it; 0: none */
 	struct event_addr addr, remote;	/* remote.family 0: none */

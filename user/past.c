@@ -13,6 +13,12 @@
 
 /* ---- one lifetime at one moment ---- */
 
+/* Of what lasted when its recorder went, nobody told the end. */
+static bool end_unknown(const struct past *p)
+{
+	return p->end_unknown || (p->lasts && !p->runs);
+}
+
 static uint64_t moment_of(const struct past *p, const struct moment *asked)
 {
 	return p->since > asked->first ? p->since : asked->first;
@@ -97,7 +103,7 @@ static void put_end(struct js *js, const struct past *p)
 	put_span(js, "time_wait_ns", ended ? p->tw_ns : UNKNOWN_NS);
 	js_bool(js, "exact", p->exact);
 	js_bool(js, "began_before", p->began_before);
-	js_bool(js, "end_unknown", p->end_unknown);
+	js_bool(js, "end_unknown", end_unknown(p));
 	if (p->holder)
 		js_uint(js, "holder_pid", p->holder->pid);
 	else
@@ -115,7 +121,7 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 	put_time(&js, "time", moment);
 	js_str(&js, "state", state_at(p, moment));
 	put_time(&js, "since", p->since);
-	if (p->lasts)
+	if (p->runs)
 		js_null(&js, "until");
 	else
 		put_time(&js, "until", p->until);
@@ -188,13 +194,13 @@ static void text_until(const struct past *p, struct buf *out)
 	const char *error = error_name(p->error);
 	char text[SPAN_TEXT];
 
-	if (p->lasts) {
+	if (p->runs) {
 		buf_adds(out, ", held still\n");
 		return;
 	}
-	buf_adds(out, p->end_unknown ? " until at least " : " until ");
+	buf_adds(out, end_unknown(p) ? " until at least " : " until ");
 	about_text_time(p->until, out);
-	if (p->end_unknown) {
+	if (end_unknown(p)) {
 		buf_adds(out, ": its end was not recorded\n");
 		return;
 	}

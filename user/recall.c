@@ -75,7 +75,7 @@ static int on_past(void *arg, const struct past *p)
 {
 	struct recall *recall = arg;
 
-	return p->lasts && p->boot && !strcmp(p->boot, recall->boot) ? add(recall, p) : 0;
+	return p->runs && p->boot && !strcmp(p->boot, recall->boot) ? add(recall, p) : 0;
 }
 
 static int read_boot(char out[BOOT_TEXT])

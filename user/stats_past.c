@@ -187,12 +187,12 @@ static uint64_t held_in(const struct past *p, uint64_t since, uint64_t until, bo
 static struct stats_life life_of(const struct stats_past *past, const struct past *p, struct process *owner)
 {
 	uint64_t since = past->options->since, until = end_of(past);
-	bool held_after = p->lasts || p->until > until;
+	bool held_after = p->runs || p->until > until;
 	struct stats_life life = {
 		.owner = owner, .remote = p->remote, .netns = p->netns, .port = p->port, .remote_port = p->remote_port,
 		.proto = p->proto, .lasts = held_after, .since = p->since, .until = p->until,
 		.began = !p->began_before && p->since >= since,
-		.ended = !p->end_unknown && !held_after,
+		.ended = !p->lasts && !p->end_unknown && !held_after,
 	};
 
 	/* Of a whole one the span by a clock that nobody sets. */

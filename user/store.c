@@ -641,6 +641,8 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64
 		store->commands_left = COMMANDS_A_TICK;
 		store->details_left = DETAILS_A_TICK;
 		trim_persons(store);
+		if (store->lost && room(store, 1))
+			tell_loss(store);
 		walk(store, newest, now);
 		settle(store);
 		flush(store, now - LIFE_MARGIN_NS);
@@ -849,6 +851,8 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 	if (!store)
 		return r;
 	store->identity = options->identity;
+	store->commands_left = COMMANDS_A_TICK;
+	store->details_left = DETAILS_A_TICK;
 	store->path = pw_strdup(options->path);
 	store->filter = options->filter ? pw_strdup(options->filter) : NULL;
 	if (!store->path || (options->filter && !store->filter))

@@ -34,7 +34,7 @@ static struct past listener(void)
 {
 	return (struct past){
 		.cookie = 9, .generation = 1, .netns = TEST_NETNS, .port = 443, .proto = IPPROTO_TCP, .how = PW_HOW_BIND,
-		.listened = true, .exact = true, .lasts = true, .addr = ev_addr("::"), .since = AT(0), .until = NOW,
+		.listened = true, .exact = true, .lasts = true, .runs = true, .addr = ev_addr("::"), .since = AT(0), .until = NOW,
 		.held_ns = UNKNOWN_NS, .open_ns = UNKNOWN_NS, .owner = &nginx, .boot = "b00t",
 	};
 }
@@ -216,8 +216,7 @@ static void what_lasts(void **state)
 	assert_int_equal(ask(FORMAT_TEXT, "443/tcp -1s"), 0);
 	assert_non_null(strstr(buf_text(&out), ", held still\n"));
 	/* The same, once its recorder has gone. */
-	p.lasts = false;
-	p.end_unknown = true;
+	p.runs = false;
 	p.until = NOW - 5 * SEC;
 	rows = rows_of("443/tcp -6s");
 	holder = row_at(rows, 1, "holder");

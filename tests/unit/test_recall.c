@@ -18,7 +18,7 @@ static struct past lasting(uint64_t cookie, uint16_t port)
 {
 	return (struct past){
 		.cookie = cookie, .generation = 3, .netns = TEST_NETNS, .port = port, .proto = IPPROTO_TCP,
-		.how = PW_HOW_BIND, .lasts = true, .since = NOW - 100 * SEC, .until = NOW, .owner = &nginx, .boot = boot,
+		.how = PW_HOW_BIND, .lasts = true, .runs = true, .since = NOW - 100 * SEC, .until = NOW, .owner = &nginx, .boot = boot,
 	};
 }
 
@@ -76,7 +76,7 @@ static void what_ended_or_is_of_another_boot_is_not(void **state)
 	struct history history = { .pasts = pasts, .past_count = 2 };
 
 	(void)state;
-	pasts[0].lasts = false;
+	pasts[0].runs = false;
 	pasts[1].boot = "another";
 	assert_int_equal(recall_take(&recall, &history, 80, 80, PW_PROTO_TCP, NOW), 0);
 	for (uint64_t cookie = 1; cookie <= 2; cookie++)

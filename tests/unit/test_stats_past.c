@@ -97,7 +97,7 @@ static void lifetimes_in_and_across_the_time(void **state)
 	const struct stats_row *r;
 
 	(void)state;
-	pasts[4].lasts = true;
+	pasts[4].lasts = pasts[4].runs = true;
 	pasts[4].held_ns = UNKNOWN_NS;
 	count(pasts, 5, 10, 100, 300);
 	r = row(0, 2);
@@ -142,7 +142,8 @@ static void what_is_not_known_is_no_length(void **state)
 	(void)state;
 	pasts[0].began_before = true;
 	pasts[1].end_unknown = true;
-	pasts[2].end_unknown = true;
+	/* Its recorder is gone. */
+	pasts[2].lasts = true;
 	count(pasts, 3, 0, 100, 300);
 	assert_int_equal(row(0, 1)->lifetimes, 3);
 	assert_int_equal(row(0, 1)->now, 0);

@@ -213,15 +213,16 @@ static int open_one(const struct dbfile *file, const char *suffix, int *out, cha
 	return r;
 }
 
-/* What a database that is gone has left behind would be taken for the new one's. */
+/* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
 static void remove_leftovers(const struct dbfile *file)
 {
 	static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
 	char path[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
 
-	if (!lstat(file->path, &st) || errno != ENOENT)
+	if (!lstat(file->path, &st) && (!S_ISREG(st.st_mode) || st.st_size || st.st_uid != file->user.uid))
 		return;
+	unlink(file->path);
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		snprintf(path, sizeof(path), "%s%s", file->path, suffixes[i]);
 		unlink(path);

@@ -74,6 +74,12 @@ static void makes_all_three(void **state)
 	assert_int_equal(fread(magic, 1, sizeof(magic), file), sizeof(magic));
 	fclose(file);
 	assert_string_equal(magic, "SQLite format 3");
+	/* Empty is as good as not there, */
+	assert_int_equal(truncate(place->path, 0), 0);
+	store_files_close(&files);
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(stat(place->path, &st), 0);
+	assert_true(st.st_size > 0);
 	/* They are there now: the same again. */
 	assert_int_equal(dbfile_open(&place->file, &again, place->why, sizeof(place->why)), 0);
 	assert_int_equal(fstat(files.wal, &st) | fstat(again.wal, &other), 0);

@@ -231,7 +231,7 @@ static void remove_leftovers(const struct dbfile *file)
 
 int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size)
 {
-	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
+	struct store_files files = STORE_FILES_INIT;
 	int r;
 
 	remove_leftovers(file);
@@ -241,10 +241,10 @@ int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, s
 	if (!r)
 		r = open_one(file, "-shm", &files.shm, why, why_size);
 	if (r)
-		return r;
-	*out = files;
-	files = STORE_FILES_INIT;
-	return 0;
+		store_files_close(&files);
+	else
+		*out = files;
+	return r;
 }
 
 bool dbfile_is(const struct dbfile *file, uint64_t dev, uint64_t ino)

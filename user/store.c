@@ -555,6 +555,12 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64
 	return store_queue_report(store->queue, why, why_size);
 }
 
+int store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
+{
+	store->flushed_at = 0;
+	return store_tick(store, newest, now, offset, why, why_size);
+}
+
 /* ---- the whole ---- */
 
 static int read_boot(char *out, size_t size)

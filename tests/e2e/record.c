@@ -462,23 +462,68 @@ static void removed_file_is_made_again(void **state)
 	end(&r, 0);
 }
 
+#define BRIEF_PORT 8141		/* taken and given back before the move, */
+#define HELD_PORT 8142		/* held through it, */
+#define LATE_PORT 8143		/* and taken after */
+
+static void before_and_after(struct work *w)
+{
+	struct wsock brief = ws_open_as(w, FAM_V6, IPPROTO_UDP), held = ws_open_as(w, FAM_V4, IPPROTO_TCP);
+	struct wsock late = ws_open_as(w, FAM_V4, IPPROTO_UDP);
+
+	work_step(w);
+	ws_bind(&brief, BRIEF_PORT);
+	ws_close(&brief);
+	ws_bind(&held, HELD_PORT);
+	work_step(w);
+	ws_bind(&late, LATE_PORT);
+	ws_close(&held);
+	ws_close(&late);
+}
+
+/* The ports of a database's lifetimes, "8141 8142", and whether it is whole. */
+static void expect_ports(const struct recording *r, const char *ports)
+{
+	static char got[4][8192];
+
+	assert_int_equal(ask(r, "SELECT group_concat(port, ' ') FROM (SELECT port FROM lifetimes ORDER BY port)", got), 1);
+	if (strcmp(got[0], ports) != 0)
+		fail_msg("%s has ports %s, not %s", r->db, got[0], ports);
+	assert_int_equal(ask(r, "PRAGMA integrity_check", got), 1);
+	assert_string_equal(got[0], "ok");
+	assert_int_equal(ask(r, "SELECT ended_in_order FROM sessions", got), 1);
+	assert_string_equal(got[0], "1");
+}
+
 static void moved_file_is_left_at_sighup(void **state)
 {
-	struct recording r;
-	char moved[100];
+	struct stage *stage = stage_new("a database that moves");
+	struct recording r, old;
 	struct stat st;
 
 	(void)state;
-	begin(&r, NULL);
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	old = r;
+	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(200);
 	assert_file(&r, "", &st);
-	snprintf(moved, sizeof(moved), "%s.1", r.db);
-	assert_int_equal(rename(r.db, moved), 0);
+	assert_int_equal(rename(r.db, old.db), 0);
 	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
 	expect_another(&r, st.st_ino);
 	/* Nothing has moved now: nothing is done. */
 	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
+	stage_go(stage);
+	stage_join(stage);
 	run_sleep(300);
-	end(&r, 0);
+	assert_int_equal(run_stop(r.run, SIGTERM), 0);
+	expect_ports(&old, "8141 8142");
+	expect_ports(&r, "8142 8143");
+	run_free(&r.run);
+	remove_dir(&r);
 }
 
 /* ---- ends ---- */

@@ -34,6 +34,7 @@ struct slot {
 	struct wsock s;
 	bool open;
 	int accepted;		/* the other end of a TCP connection; -1 */
+	struct happening **wait;	/* where the end of its TIME_WAIT is to be noted; NULL: nobody will cut it short */
 };
 
 /* A child that goes its own way until it is reaped. */
@@ -52,6 +53,8 @@ struct member {
 	struct kid kid[KIDS];
 	pid_t last_pid;		/* of a child that has been reaped */
 	unsigned born;
+	/* Of those of do_two_ways(), by family, port and destination: the end of a TIME_WAIT that another may take over. */
+	struct happening *wait[2][8][2];
 	int64_t until;
 };
 
@@ -172,6 +175,7 @@ static void do_open(struct member *m, struct slot *slot)
 	slot->s = ws_open_as(m->work, (enum fam)draw(m, 2), draw(m, 2) ? IPPROTO_TCP : IPPROTO_UDP);
 	slot->open = true;
 	slot->accepted = -1;
+	slot->wait = NULL;
 }
 
 static bool is_idle(const struct slot *slot)
@@ -242,6 +246,15 @@ static void do_send(struct member *m, struct slot *slot)
 		ws_send(&slot->s, SOMEWHERE);
 }
 
+static void close_first(struct slot *slot)
+{
+	struct happening *end = ws_close_waits(&slot->s);
+
+	if (slot->wait)
+		*slot->wait = end;
+	close(slot->accepted);
+}
+
 static void do_close(struct member *m, struct slot *slot)
 {
 	unsigned way = draw(m, 4);
@@ -250,8 +263,7 @@ static void do_close(struct member *m, struct slot *slot)
 	if (slot->accepted < 0) {
 		ws_close(&slot->s);
 	} else if (way == 0) {
-		ws_close_waits(&slot->s);
-		close(slot->accepted);
+		close_first(slot);
 	} else if (way == 1) {
 		ws_close_resets(&slot->s);
 		close(slot->accepted);
@@ -269,21 +281,43 @@ static struct slot *closed_slot(struct member *m)
 	return NULL;
 }
 
-static void bind_shared(struct member *m, struct slot *slot, enum fam fam, uint16_t port, int which)
+/* A socket that was bound before it connects takes over the TIME_WAIT of the same two ends (__inet_check_established()). */
+static void take_over(struct happening **wait, int64_t t0)
 {
+	struct happening *end = *wait;
+
+	if (!end)
+		return;
+	end->t0 = t0;
+	end->t1 = now_ns();
+	end->cause = CAUSE_REUSE;
+	end->optional = end->late = false;
+	*wait = NULL;
+}
+
+static void bind_shared(struct member *m, struct slot *slot, enum fam fam, unsigned which_port, int which)
+{
+	uint16_t port = (uint16_t)(TWO_WAYS + 8 * m->number + which_port);
+	int64_t t0;
+
 	slot->s = ws_open_as(m->work, fam, IPPROTO_TCP);
 	slot->open = true;
 	slot->accepted = -1;
+	slot->wait = &m->wait[fam][which_port][which];
 	ws_option(&slot->s, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (ws_try_bind(&slot->s, AT_LOOP, port) == 0)
-		join(m, slot, which);
+	if (ws_try_bind(&slot->s, AT_LOOP, port))
+		return;
+	t0 = now_ns();
+	join(m, slot, which);
+	if (slot->s.connected)
+		take_over(slot->wait, t0);
 }
 
 /* One local port, two sockets, two destinations. */
 static void do_two_ways(struct member *m, struct slot *slot)
 {
-	uint16_t port = (uint16_t)(TWO_WAYS + 8 * m->number + draw(m, 8));
 	enum fam fam = (enum fam)draw(m, 2);
+	unsigned port = draw(m, 8);
 	struct slot *other;
 
 	do_close(m, slot);

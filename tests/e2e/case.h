@@ -51,7 +51,7 @@ struct plain_list {
 extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests,
 	cgroup_tests, isolate_tests, stats_tests, who_tests, question_tests, kernel_tests, denied_tests, advice_tests,
 	pool_tests, audit_tests, history_tests, outage_tests, storage_tests, service_tests, power_tests,
-	minute_tests;
+	forget_tests, minute_tests;
 
 /* Who frees a stage: the end of its test, the end of the shared tracer, or nobody. */
 enum keep { KEEP_FOR_TEST, KEEP_WATCHED, KEEP_ALWAYS };
@@ -104,6 +104,8 @@ void watcher_end(void **state);
 
 /* The minute that TIME_WAIT takes passes while the other tests run. */
 void minute_begin(void);
+/* The same of the minute that a recorder keeps. */
+void forget_begin(void);
 
 /* What this program does when a test executes it again; see roles.c. */
 int role_main(int argc, char **argv);

@@ -161,7 +161,7 @@ static void collect(void)
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
 		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests, &denied_tests, &advice_tests,
 		&pool_tests, &audit_tests, &history_tests, &outage_tests, &storage_tests, &service_tests,
-		&power_tests, &minute_tests,
+		&power_tests, &forget_tests, &minute_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)
@@ -200,6 +200,8 @@ int main(int argc, char **argv)
 	}
 	if (includes(&minute_tests))
 		minute_begin();
+	if (includes(&forget_tests))
+		forget_begin();
 	failed = _cmocka_run_group_tests("e2e", tests, entry_count, NULL, NULL);
 	case_print_skips();
 	return failed ? 1 : 0;

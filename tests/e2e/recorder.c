@@ -27,17 +27,18 @@ static size_t dir_count;
 static char paths[4 * MAX_DIRS][PATH_ROOM + 64];
 static size_t path_count;
 
+bool scratch_make(char dir[PATH_ROOM])
+{
+	strcpy(dir, "/tmp/portwake-e2e.XXXXXX");
+	return mkdtemp(dir) && chmod(dir, 0755) == 0;
+}
+
 const char *scratch_dir(void)
 {
-	char *dir;
-
 	assert_true(dir_count < MAX_DIRS);
-	dir = dirs[dir_count];
-	strcpy(dir, "/tmp/portwake-e2e.XXXXXX");
-	if (!mkdtemp(dir) || chmod(dir, 0755) < 0)
+	if (!scratch_make(dirs[dir_count]))
 		fail_msg("no scratch directory: %s", strerror(errno));
-	dir_count++;
-	return dir;
+	return dirs[dir_count++];
 }
 
 const char *scratch_path(const char *dir, const char *name)
@@ -65,13 +66,17 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+void scratch_remove(const char *dir)
+{
+	while (umount2(dir, MNT_DETACH) == 0)
+		;
+	nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 void scratch_clean(void)
 {
-	for (size_t i = 0; i < dir_count; i++) {
-		while (umount2(dirs[i], MNT_DETACH) == 0)
-			;
-		nftw(dirs[i], remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-	}
+	for (size_t i = 0; i < dir_count; i++)
+		scratch_remove(dirs[i]);
 	dir_count = path_count = 0;
 }
 

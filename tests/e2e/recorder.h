@@ -19,6 +19,9 @@ const char *scratch_path(const char *dir, const char *name);
 void scratch_tmpfs(const char *dir, const char *size);
 /* Of every test; called by case_teardown(). */
 void scratch_clean(void);
+/* One that outlives its test, and its end; false with errno when there is none. */
+bool scratch_make(char dir[PATH_ROOM]);
+void scratch_remove(const char *dir);
 
 /* ---- the recorder ---- */
 

@@ -32,15 +32,6 @@
 
 static struct crowd drip = { .pause_us = PAUSE };
 
-static struct stage *dripping(const char *name)
-{
-	struct stage *stage = stage_new(name);
-
-	stage->work.arg = &drip;
-	stage_start(stage, drip_work);
-	return stage;
-}
-
 static void end_drip(struct stage *stage)
 {
 	stage->work.truth->stop = true;

@@ -116,6 +116,36 @@ static size_t right_answer(const struct inquiry *in, const struct quest *q, cons
 	return n;
 }
 
+/* What it was at that moment, as far as that is sure. */
+static const char *right_state(const struct span *span, int64_t t)
+{
+	if (t > span->w1)
+		return "time_wait";
+	return t > span->l0 && t < span->l1 ? "listen" : NULL;
+}
+
+static unsigned states_differ(const struct span *const *due, const struct past *answer, int64_t t)
+{
+	unsigned wrong = 0;
+
+	for (; *due; due++) {
+		const char *state = right_state(*due, t);
+
+		for (size_t i = 0; i < answer->count; i++) {
+			const struct past_row *row = &answer->rows[i];
+
+			if (row->cookie != (*due)->life->cookie || row->generation != (*due)->life->generation)
+				continue;
+			if (strcmp(row->source, "history") == 0 && (state ? strcmp(row->state, state) == 0 :
+								    t > (*due)->w0 || strcmp(row->state, "time_wait")))
+				continue;
+			fprintf(stderr, "  state '%s' of '%s', not '%s'\n", row->state, row->source, state ? state : "another");
+			wrong++;
+		}
+	}
+	return wrong;
+}
+
 static unsigned quest_differs(const struct inquiry *in, const struct quest *q, struct past *answer)
 {
 	const struct span **due = calloc(in->count + 1, sizeof(*due));
@@ -125,6 +155,8 @@ static unsigned quest_differs(const struct inquiry *in, const struct quest *q, s
 	if (!due)
 		abort();
 	wrong = past_differs(answer, due, right_answer(in, q, due), true);
+	if (!wrong && q->since == q->until)
+		wrong = states_differ(due, answer, q->since);
 	if (wrong || answer->blind_count)
 		fprintf(stderr, "    who %u/%s from %s to %s: %zu holders, %zu blind%s%s\n", q->port, proto_name(q->proto),
 			time_text(q->since, since), time_text(q->until, until), answer->count, answer->blind_count,

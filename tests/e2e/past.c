@@ -202,6 +202,13 @@ static void widen(struct span *span, const struct happening *h)
 	} else if (h->kind == KIND_RELEASE) {
 		span->r0 = h->t0 - TIGHT * slow();
 		span->r1 = t1;
+	} else if (h->kind == KIND_TIME_WAIT) {
+		span->w0 = h->t0 - TIGHT * slow();
+		span->w1 = h->t1 + WIDE * slow();
+	} else if (h->kind == KIND_LISTEN) {
+		span->l0 = t1;
+	} else if (h->kind == KIND_CLOSE) {
+		span->l1 = h->t0 - TIGHT * slow();
 	}
 }
 
@@ -219,7 +226,10 @@ struct span *spans_of(const struct truth *truth, size_t *count)
 	if (!spans)
 		abort();
 	for (uint32_t i = 0; i < truth->lives; i++)
-		spans[i] = (struct span){ .life = &truth->life[i], .r0 = FOR_EVER, .r1 = FOR_EVER };
+		spans[i] = (struct span){
+			.life = &truth->life[i], .r0 = FOR_EVER, .r1 = FOR_EVER, .w0 = FOR_EVER, .w1 = FOR_EVER,
+			.l0 = FOR_EVER, .l1 = FOR_EVER,
+		};
 	for (uint32_t i = 0; i < truth->happenings; i++)
 		widen(&spans[truth->happening[i].life], &truth->happening[i]);
 	qsort(spans, truth->lives, sizeof(*spans), by_port);

@@ -45,10 +45,13 @@ void past_free(struct past **past, size_t count);
 /* RFC 3339 with nanoseconds. */
 const char *time_text(int64_t time, char out[40]);
 
-/* A lifetime of the truth: it began between a0 and a1 and ended between r0 and r1 (FOR_EVER: it has not). */
+/*
+ * A lifetime of the truth: it began between a0 and a1 and ended between r0 and r1, its TIME_WAIT began between w0 and
+ * w1, and surely it was a listener from l0 to l1 (FOR_EVER: not yet, or never).
+ */
 struct span {
 	const struct life *life;
-	int64_t a0, a1, r0, r1;
+	int64_t a0, a1, r0, r1, w0, w1, l0, l1;
 };
 
 /* Every one of the truth, by port; the brackets are as wide as what is forgiven. The caller frees them. */

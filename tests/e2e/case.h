@@ -51,8 +51,6 @@ struct plain_list {
 extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests,
 	cgroup_tests, isolate_tests, stats_tests, who_tests, question_tests, kernel_tests, denied_tests, advice_tests,
 	pool_tests, audit_tests, minute_tests;
-/* Those of a recorder. */
-extern const struct plain_list history_tests, outage_tests, storage_tests, service_tests, power_tests, forget_tests;
 
 /* Who frees a stage: the end of its test, the end of the shared tracer, or nobody. */
 enum keep { KEEP_FOR_TEST, KEEP_WATCHED, KEEP_ALWAYS };
@@ -102,6 +100,9 @@ void case_print_skips(void);
 /* Scenarios share one unfiltered tracer, begun by the first and ended by watcher_end(), which is a test itself. */
 void scenario_run(const struct scenario *scenario, enum fam fam, int proto, const char *name);
 void watcher_end(void **state);
+
+/* Those of a recorder. */
+extern const struct plain_list history_tests, outage_tests, storage_tests, service_tests, power_tests, forget_tests;
 
 /* The minute that TIME_WAIT takes passes while the other tests run. */
 void minute_begin(void);

@@ -162,9 +162,9 @@ static void collect(void)
 	};
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
+		&history_tests, &outage_tests, &storage_tests, &service_tests, &power_tests, &forget_tests,
 		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests, &denied_tests, &advice_tests,
 		&pool_tests, &audit_tests, &minute_tests,
-		&history_tests, &outage_tests, &storage_tests, &service_tests, &power_tests, &forget_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)

@@ -12,7 +12,7 @@
  *            history.c outage.c storage.c service.c power.c (a recorder for each), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   ask.c    portwake who as a child
- *   recorder.c portwake record as a child, and its file     past.c   what who says of the past, against that log
+ *   recorder.c portwake record as a child, and its file     told.c   what who says of the past, against that log
  *   crowd.c  workloads for it: ten processes at random, a steady one, a flood
  *   run.c    portwake as a child     seen.c   one line of its stream     net.c   namespaces and netlink     roles.c
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Recorders that are killed, ended and begun again while sockets come and go, and some stay. */
 #define _GNU_SOURCE
-#include "tests/e2e/past.h"
+#include "tests/e2e/told.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
  * first of them; on the second, raw, the workload notes what it knows, each lifetime written through at its end.
  */
 #define _GNU_SOURCE
-#include "tests/e2e/past.h"
+#include "tests/e2e/told.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The recorder as a service: what it may still do, who may ask, how much room and memory it takes, clocks that are set. */
 #define _GNU_SOURCE
-#include "tests/e2e/past.h"
+#include "tests/e2e/told.h"
 
 #include <errno.h>
 #include <fcntl.h>

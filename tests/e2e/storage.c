@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* A recorder whose disk is full, whose file is damaged, locked, of another version, gone: tracing goes on. */
 #define _GNU_SOURCE
-#include "tests/e2e/past.h"
+#include "tests/e2e/told.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What portwake who says of the past, and its comparison with the truth. What cannot be read fails the test. */
-#ifndef E2E_PAST_H
-#define E2E_PAST_H
+#ifndef E2E_TOLD_H
+#define E2E_TOLD_H
 
 #include "tests/e2e/recorder.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What portwake who says of the past, and its comparison with the truth. */
 #define _GNU_SOURCE
-#include "tests/e2e/past.h"
+#include "tests/e2e/told.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -265,6 +265,22 @@ const char *db_text(const char *db, const char *sql)
 	return text;
 }
 
+void db_each(const char *db, const char *sql, void (*row)(void *arg, struct sqlite3_stmt *st), void *arg)
+{
+	sqlite3 *open = db_peek(db);
+	sqlite3_stmt *st = NULL;
+	int err = sqlite3_prepare_v2(open, sql, -1, &st, NULL);
+
+	while (!err && (err = sqlite3_step(st)) == SQLITE_ROW) {
+		row(arg, st);
+		err = 0;
+	}
+	if (err != SQLITE_DONE)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(open));
+	sqlite3_finalize(st);
+	sqlite3_close(open);
+}
+
 int db_exec(const char *db, const char *sql)
 {
 	sqlite3 *open = db_open(db, SQLITE_OPEN_READWRITE);

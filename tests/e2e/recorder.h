@@ -44,6 +44,9 @@ unsigned talk_count(const struct run *run, const char *words);
 /* The one integer, or text, that the query says; beside a writer. The text is valid until the next call. */
 int64_t db_int(const char *db, const char *sql);
 const char *db_text(const char *db, const char *sql);
+/* Calls back for each row of a query; column as in sqlite3_column_int64() and sqlite3_column_text(). */
+struct sqlite3_stmt;
+void db_each(const char *db, const char *sql, void (*row)(void *arg, struct sqlite3_stmt *st), void *arg);
 /* A statement that may fail: its SQLite error. */
 int db_exec(const char *db, const char *sql);
 /* `pragma integrity_check` and `foreign_key_check` find nothing; asked as sqlite3 does it, which tidies up at its end. */

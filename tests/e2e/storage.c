@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -149,6 +150,15 @@ static void put_bytes(const char *path, off_t at, const char *bytes, size_t size
 	close(fd);
 }
 
+/* Its user is there once somebody has recorded. */
+static void give_to_recorder(const char *db)
+{
+	const struct passwd *user = getpwnam("portwake");
+
+	assert_non_null(user);
+	assert_int_equal(chown(db, user->pw_uid, user->pw_gid), 0);
+}
+
 /* A sound one with something in it. */
 static const char *sound_db(const char *name)
 {
@@ -197,11 +207,14 @@ static void damaged(void **state)
 	char junk[8192];
 
 	(void)state;
+	sound = sound_db("damaged");
 	memset(junk, 'j', sizeof(junk));
 	put_bytes(db, 0, junk, sizeof(junk));
-	assert_refused(db, "not a");
+	/* What is not its own it does not touch at all. */
+	assert_refused(db, "portwake");
 	assert_unanswered(db, "not a");
-	sound = sound_db("damaged");
+	give_to_recorder(db);
+	assert_refused(db, "not a");
 	put_bytes(sound, 100, junk, 4000);
 	assert_refused(sound, "damaged");
 	assert_unanswered(sound, "damaged");
@@ -230,6 +243,8 @@ static void foreign_database(void **state)
 	assert_int_equal(sqlite3_open(db, &open), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(open, "CREATE TABLE mine(x); INSERT INTO mine VALUES(1)", NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(open);
+	assert_refused(db, "portwake");
+	give_to_recorder(db);
 	assert_refused(db, "not");
 	assert_int_equal(db_int(db, "SELECT count(*) FROM mine"), 1);
 	assert_int_equal(db_int(db, "SELECT count(*) FROM sqlite_schema"), 1);

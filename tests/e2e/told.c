@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/e2e/told.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,14 +50,27 @@ static void copy_text(char *to, size_t size, const json_t *row, const char *name
 	snprintf(to, size, "%s", str(row, name));
 }
 
-static void add_holder(struct past *past, const json_t *row)
+static struct past_row *new_row(struct past *past)
 {
-	struct past_row *to;
-
-	past->rows = reallocarray(past->rows, past->count + 1, sizeof(*past->rows));
+	if ((past->count & (past->count - 1)) == 0)
+		past->rows = reallocarray(past->rows, 2 * past->count + 1, sizeof(*past->rows));
 	if (!past->rows)
 		abort();
-	to = &past->rows[past->count++];
+	return &past->rows[past->count++];
+}
+
+static struct blind_row *new_blind(struct past *past)
+{
+	past->blind = reallocarray(past->blind, past->blind_count + 1, sizeof(*past->blind));
+	if (!past->blind)
+		abort();
+	return &past->blind[past->blind_count++];
+}
+
+static void add_holder(struct past *past, const json_t *row)
+{
+	struct past_row *to = new_row(past);
+
 	*to = (struct past_row){
 		.cookie = strtoull(str(row, "cookie"), NULL, 10), .port = (uint16_t)num(row, "port"),
 		.proto = strcmp(str(row, "proto"), "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
@@ -74,12 +88,8 @@ static void add_holder(struct past *past, const json_t *row)
 
 static void add_blind(struct past *past, const json_t *row)
 {
-	struct blind_row *to;
+	struct blind_row *to = new_blind(past);
 
-	past->blind = reallocarray(past->blind, past->blind_count + 1, sizeof(*past->blind));
-	if (!past->blind)
-		abort();
-	to = &past->blind[past->blind_count++];
 	*to = (struct blind_row){ .since = time_of(row, "since", INT64_MIN), .until = time_of(row, "until", FOR_EVER) };
 	if (json_is_integer(json_object_get(row, "lost")))
 		to->lost = (uint64_t)num(row, "lost");
@@ -185,6 +195,53 @@ struct past *past_ask_lines(const struct stage *stage, const char *db, const cha
 	assert_int_equal(at, count);
 	json_decref(rows);
 	run_free(&run);
+	return past;
+}
+
+/* ---- the views ---- */
+
+static const char *column_text(sqlite3_stmt *st, int n)
+{
+	const char *text = (const char *)sqlite3_column_text(st, n);
+
+	return text ? text : "";
+}
+
+static void add_view_row(void *past, sqlite3_stmt *st)
+{
+	struct past_row *to = new_row(past);
+
+	*to = (struct past_row){
+		.cookie = (uint64_t)sqlite3_column_int64(st, 0), .generation = (unsigned)sqlite3_column_int(st, 1),
+		.port = (uint16_t)sqlite3_column_int(st, 2), .since = sqlite3_column_int64(st, 4),
+		.until = sqlite3_column_int(st, 6) ? FOR_EVER : sqlite3_column_int64(st, 5),
+		.proto = strcmp(column_text(st, 3), "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
+		.pid = sqlite3_column_type(st, 7) == SQLITE_NULL ? SEEN_NULL : sqlite3_column_int64(st, 7),
+	};
+	snprintf(to->comm, sizeof(to->comm), "%s", column_text(st, 8));
+	snprintf(to->addr, sizeof(to->addr), "%s", column_text(st, 9));
+}
+
+static void add_view_gap(void *past, sqlite3_stmt *st)
+{
+	struct blind_row *to = new_blind(past);
+
+	*to = (struct blind_row){ .since = sqlite3_column_int64(st, 0), .until = sqlite3_column_int64(st, 1),
+				  .lost = (uint64_t)sqlite3_column_int64(st, 2) };
+	snprintf(to->reason, sizeof(to->reason), "%s", column_text(st, 3));
+}
+
+struct past *past_in_views(const struct stage *stage, const char *db, int64_t since)
+{
+	struct past *past = new_answers(1);
+	char sql[400];
+
+	snprintf(sql, sizeof(sql), "SELECT cookie, generation, port, proto, since_ns, until_ns, lasts, pid, comm, addr "
+		 "FROM lifetimes WHERE netns = %s AND (lasts OR until_ns >= %lld)", stage_number(stage), (long long)since);
+	db_each(db, sql, add_view_row, past);
+	db_each(db, "SELECT since_ns, until_ns, lost, reason FROM gaps UNION ALL "
+		"SELECT 0, min(ready_ns), 0, 'not recorded yet' FROM sessions UNION ALL "
+		"SELECT max(last_ns), 9223372036854775807, 0, 'no sign of life since' FROM sessions", add_view_gap, past);
 	return past;
 }
 
@@ -410,6 +467,7 @@ unsigned past_differs(struct past *past, const struct span *const *due, size_t d
 struct comparison {
 	const struct stage *stage;
 	const char *db;
+	struct past *(*ask)(const struct stage *stage, const char *db, int64_t since);
 	struct past *past;
 	unsigned differences;
 };
@@ -423,7 +481,7 @@ static bool is_recorded(void *arg)
 	size_t count;
 
 	past_free(&c->past, 1);
-	c->past = past_since(c->stage, c->db, truth->since);
+	c->past = c->ask(c->stage, c->db, truth->since);
 	spans = spans_of(truth, &count);
 	due = calloc(count + 1, sizeof(*due));
 	for (size_t i = 0; due && i < count; i++)
@@ -458,15 +516,23 @@ static void say_differences(struct comparison *c)
 	free(spans);
 }
 
+static void compare(struct comparison *c)
+{
+	if (run_until(is_recorded, c, WRITTEN_WITHIN))
+		return;
+	say_differences(c);
+	fail_msg("%s: %u differences of %u lifetimes", c->stage->name, c->differences, c->stage->work.truth->lives);
+}
+
 struct past *recorded(const struct stage *stage, const char *db)
 {
-	struct comparison c = { .stage = stage, .db = db };
+	struct comparison views = { .stage = stage, .db = db, .ask = past_in_views };
+	struct comparison told = { .stage = stage, .db = db, .ask = past_since };
 
-	if (!run_until(is_recorded, &c, WRITTEN_WITHIN)) {
-		say_differences(&c);
-		fail_msg("%s: %u differences of %u lifetimes", stage->name, c.differences, stage->work.truth->lives);
-	}
-	return c.past;
+	compare(&views);
+	past_free(&views.past, 1);
+	compare(&told);
+	return told.past;
 }
 
 void assert_recorded(const struct stage *stage, const char *db)

@@ -38,6 +38,8 @@ struct past {
 struct past *past_ask(const struct stage *stage, const char *db, const char *const *args);
 /* The same of everything that was held at some time from since on. */
 struct past *past_since(const struct stage *stage, const char *db, int64_t since);
+/* The same as the database's own views have it. */
+struct past *past_in_views(const struct stage *stage, const char *db, int64_t since);
 /* `who -` of lines that each name one protocol: an array of as many answers. */
 struct past *past_ask_lines(const struct stage *stage, const char *db, const char *lines, size_t count);
 void past_free(struct past **past, size_t count);
@@ -63,9 +65,9 @@ struct span *spans_of(const struct truth *truth, size_t *count);
  * ended there.
  */
 unsigned past_differs(struct past *past, const struct span *const *due, size_t due_count, bool say);
-/* All of the truth that is so old; again until it is right, for some seconds, while a recorder runs. */
+/* All of the truth, as told and in the views; again until it is right, for some seconds, while a recorder runs. */
 void assert_recorded(const struct stage *stage, const char *db);
-/* The same, and the answer. */
+/* The same, and the answer that was told. */
 struct past *recorded(const struct stage *stage, const char *db);
 /* No stretch inside the recording is blind. */
 void assert_no_blind(const struct past *past);

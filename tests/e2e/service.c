@@ -25,7 +25,7 @@
 #define READERS 4
 #define MAX_SIZE (16U << 20)
 #define MANY 100000
-#define MANY_PROCESSES 5
+#define MANY_PROCESSES 8
 #define PEAK_KIB (64L * 1024)
 #define SHADOW_KIB (1L << 30)	/* only a sanitizer's shadow is that large */
 #define HOUR (3600 * SECOND)

@@ -22,10 +22,10 @@ TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOT
 /* What was asked for by number, or never connected, is given back just after this. */
 static __always_inline void on_destroy(struct sock *sk)
 {
-	__u64 cookie = read_cookie(sk);
+	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 
 	if (cookie && read_bucket(sk))
-		record_free(sk, cookie, read_held(sk, IPPROTO_TCP), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+		record_free(sk, cookie, sk->__sk_common.skc_num, sk->__sk_common.skc_state, 0);
 }
 
 TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct sock *sk)
@@ -34,12 +34,12 @@ TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct 
 SEC("?tp_btf/inet_sk_error_report")
 int BPF_PROG(error_report, const struct sock *sk)
 {
-	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
-	__u64 cookie = read_cookie(sk);
+	__u64 cookie = sk->__sk_common.skc_cookie.counter;
+	__u16 proto = sk->sk_protocol;
 
 	if (!cookie || (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE))
 		return 0;
-	if (BPF_CORE_READ(sk, sk_err) == ECONNABORTED && !read_locked(sk))
+	if (sk->sk_err == ECONNABORTED && !read_locked(sk))
 		record_free(sk, cookie, read_held(sk, proto), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
 	return 0;
 }
@@ -50,7 +50,7 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 	struct inet_timewait_sock *tw;
 	__u64 cookie;
 
-	if ((__u64)BPF_CORE_READ(timer, function) != settings.tw_handler)
+	if ((__u64)timer->function != settings.tw_handler)
 		return 0;
 	tw = (void *)timer - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
 	cookie = BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
@@ -68,7 +68,7 @@ static __always_inline int on_route(void)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
-	struct look look = {};
+	struct look look;
 	struct sock *sk;
 
 	if (!slot || slot->tid != tid || !tid)

@@ -19,6 +19,12 @@ static __always_inline struct sock *plain_sock(void *typed)
 	return (struct sock *)address;
 }
 
+/* The first of a socket that matters, in one read instead of one for each field. */
+static __always_inline void read_common(struct sock_common *to, const struct sock *sk)
+{
+	bpf_probe_read_kernel(to, bpf_core_field_offset(struct sock_common, skc_cookie) + sizeof(__u64), sk);
+}
+
 static __always_inline __u64 read_cookie(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
@@ -115,9 +121,15 @@ static __always_inline int read_net_count(const struct net *net)
 	return 1;
 }
 
-static __always_inline bool is_kernel_thread(struct task_struct *task)
+/* Typed, so that its fields are loads, not calls; programs of every type have it since Linux 5.15. */
+static __always_inline struct task_struct *current_task(void)
 {
-	return BPF_CORE_READ(task, flags) & PF_KTHREAD;
+	return bpf_get_current_task_btf();
+}
+
+static __always_inline bool is_kernel_thread(const struct task_struct *task)
+{
+	return task->flags & PF_KTHREAD;
 }
 
 /* A socket that no process owns. A first MPTCP subflow is the kernel's too, but acts for the process at hand. */
@@ -126,11 +138,6 @@ static __always_inline bool is_kernel_socket(const struct sock *sk, __u16 proto)
 	if (!BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
 		return false;
 	return !is_mptcp_subflow(sk, proto);
-}
-
-static __always_inline __u64 read_cgroup_id(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
 #define CGROUP_DEPTH 24

@@ -66,23 +66,27 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 
 static __always_inline int on_route(void)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct armed *slot = armed_slot(tid);
+	struct armed *slot;
 	struct look look;
 	struct sock *sk;
+	__u32 tid;
 
+	if (!arms)
+		return 0;
+	tid = bpf_get_current_pid_tgid();
+	slot = armed_slot(tid);
 	if (!slot || slot->tid != tid || !tid)
 		return 0;
 	sk = (struct sock *)slot->sk;
 	/* An arm that nothing answered, of a connect() that failed early: the memory may be another socket's by now. */
 	if (read_cookie(sk) != slot->cookie) {
-		slot->tid = 0;
+		disarm(slot);
 		return 0;
 	}
 	look_at(&look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
 	if (!look.port)
 		return 0;
-	slot->tid = 0;
+	disarm(slot);
 	look.remote_port = slot->remote_port;
 	look.family = slot->family;
 	__builtin_memcpy(look.remote, slot->remote, 16);

@@ -73,11 +73,19 @@ static __always_inline void *reserve(__u16 kind, __u64 size)
 	return head;
 }
 
-/* No wake-up an event: the reader comes by timer, and is called when much has gathered. */
+#define CALL_NS 1000000
+
+/*
+ * No wake-up an event: the reader comes by timer, and is called when much has gathered; once, for each call is an
+ * interrupt, and while a reader that has been called catches up the mark stays passed.
+ */
 static __always_inline void submit(void *record)
 {
-	bool call = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+	__u64 now = ((const struct pw_head *)record)->time;
+	bool call = now - called_at_ns > CALL_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
 
+	if (call)
+		called_at_ns = now;
 	bpf_ringbuf_submit(record, call ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
@@ -596,6 +604,9 @@ static __always_inline void arm(const struct look *look)
 
 	if (!slot)
 		return;
+	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
+	if (!slot->tid)
+		__sync_fetch_and_add(&arms, 1);
 	slot->sk = (__u64)look->sk;
 	slot->cookie = look->cookie;
 	slot->time = bpf_ktime_get_boot_ns();
@@ -606,6 +617,12 @@ static __always_inline void arm(const struct look *look)
 	slot->tid = tid;
 }
 
+static __always_inline void disarm(struct armed *slot)
+{
+	slot->tid = 0;
+	__sync_fetch_and_add(&arms, -1);
+}
+
 /* The socket that this thread is connecting, and whether it had a port before; once. */
 static __always_inline bool take_armed(struct look *look, bool *had_port)
 {
@@ -614,7 +631,7 @@ static __always_inline bool take_armed(struct look *look, bool *had_port)
 
 	if (!slot || slot->tid != tid || !tid)
 		return false;
-	slot->tid = 0;
+	disarm(slot);
 	look->sk = (struct sock *)slot->sk;
 	*had_port = slot->had_port;
 	return true;
@@ -649,7 +666,7 @@ static __always_inline __u64 *call_slot(void)
 
 static __always_inline int enter_call(const struct sock *sk)
 {
-	__u64 *slot = call_slot();
+	__u64 *slot = settings.calls ? call_slot() : NULL;
 
 	if (slot)
 		*slot = (__u64)sk;

@@ -9,6 +9,9 @@
 /* Idle sockets whose generation is remembered; beyond that the oldest begin again at 1. */
 #define IDLE_MAX 65536
 
+/* With some 27 bytes of tables that is below 200, at any number of them. */
+_Static_assert(sizeof(struct lifetime) <= 160, "a live lifetime has its price");
+
 static struct lifetime *at(const struct lives *s, uint32_t number)
 {
 	return number ? &s->chunks[(number - 1) / LIVES_CHUNK][(number - 1) % LIVES_CHUNK] : NULL;

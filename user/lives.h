@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The lifetimes as memory: one block of them for many, found by socket and by port. The tracker (lifetime.h) alone
- * makes and ends them. A lifetime costs its struct and some 24 bytes; there is an allocation for every LIVES_CHUNK of
+ * makes and ends them. A lifetime costs its struct and some 27 bytes; there is an allocation for every LIVES_CHUNK of
  * them, which is kept for those to come.
  */
 #ifndef PORTWAKE_USER_LIVES_H

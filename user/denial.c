@@ -132,7 +132,7 @@ static void gather_port(struct gather *g)
 	uint64_t now = now_boottime();
 	size_t count = 0;
 
-	for (; l; l = l->port_next) {
+	for (; l; l = tracker_port_next(g->denials->options.tracker, l)) {
 		if (e->cookie && l->cookie == e->cookie)
 			continue;
 		rival_of(l, e->time, &g->block[count]);

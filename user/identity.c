@@ -23,30 +23,24 @@ struct identity {
 	size_t idle_count;
 };
 
-/* FNV-1a. A collision costs a second struct process, never a wrong one: see matches(). */
-static uint64_t mix(uint64_t hash, const void *data, size_t length)
+/* A collision costs a second struct process, never a wrong one: see matches(). */
+static uint64_t mix(uint64_t hash, uint64_t value)
 {
-	const unsigned char *bytes = data;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
-	return hash;
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 32;
 }
 
 static uint64_t exe_key(const struct event_process *p)
 {
-	uint64_t hash = mix(0xcbf29ce484222325ULL, &p->pid, sizeof(p->pid));
-
-	hash = mix(hash, &p->start, sizeof(p->start));
-	return mix(hash, &p->exec_id, sizeof(p->exec_id));
+	return mix(mix(p->start, p->pid), p->exec_id);
 }
 
 static uint64_t process_key(const struct event_process *p)
 {
-	uint64_t hash = mix(exe_key(p), &p->uid, sizeof(p->uid));
+	uint64_t comm[PW_COMM / sizeof(uint64_t)] = { 0 };
 
-	hash = mix(hash, &p->cgroup, sizeof(p->cgroup));
-	return mix(hash, p->comm, strlen(p->comm));
+	memcpy(comm, p->comm, strnlen(p->comm, sizeof(comm)));
+	return mix(mix(mix(mix(exe_key(p), p->uid), p->cgroup), comm[0]), comm[1]);
 }
 
 static bool matches(const struct process *known, const struct event_process *p)

@@ -21,7 +21,7 @@
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
  *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
- *	user/lifetime.c		the tracker: statements to lifetimes
+ *	user/lifetime.c		the tracker: statements to lifetimes, kept in little memory (lives.c, index.c)
  *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help
  *	user/identity.c		process to executable, cgroup (cgroup.c), container

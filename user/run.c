@@ -210,13 +210,16 @@ struct asked {
 	enum hold hold;
 };
 
-static void ask_one(const struct lifetime *l, enum hold hold, struct pw_look *look, struct asked *asked)
+static void ask_one(struct run *run, const struct lifetime *l, enum hold hold, struct pw_look *look,
+		    struct asked *asked)
 {
 	*asked = (struct asked){ l->cookie, l->generation, hold };
 	*look = (struct pw_look){
 		.sk = hold == HOLD_TW ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto,
-		.tw = hold == HOLD_TW, .net = hold == HOLD_TW ? l->net : 0, .net_cookie = l->net_cookie,
+		.tw = hold == HOLD_TW,
 	};
+	if (hold == HOLD_TW)
+		tracker_net(run->tracker, l->netns, look);
 }
 
 /* Both holds of a lifetime that has two. */
@@ -228,11 +231,11 @@ static size_t ask(struct run *run, choose_fn choose, struct pw_look *looks, stru
 		if (!choose(l))
 			continue;
 		if (l->holds & HOLD_TW && l->tw) {
-			ask_one(l, HOLD_TW, &looks[count], &asked[count]);
+			ask_one(run, l, HOLD_TW, &looks[count], &asked[count]);
 			count++;
 		}
 		if (l->holds & HOLD_SOCK && l->sk) {
-			ask_one(l, HOLD_SOCK, &looks[count], &asked[count]);
+			ask_one(run, l, HOLD_SOCK, &looks[count], &asked[count]);
 			count++;
 		}
 	}

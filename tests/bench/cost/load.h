@@ -21,7 +21,10 @@ void die(const char *what) __attribute__((noreturn));
 /* Of the calling process, which gets a network namespace of its own with what the loads need in it, and one CPU. */
 void load_enter(void);
 
-/* Runs it for so long; ns of the thread's CPU time for each time round: of what else runs nearby that takes no notice. */
+/*
+ * Runs it for so long; ns of the thread's CPU time for each time round, in the best of twenty slices: what else runs
+ * on the machine disturbs some of them, and seldom all.
+ */
 double load_run(const struct load *load, unsigned int ms);
 
 /* Opens so many datagram sockets with a port each, over loopback addresses, in the namespace at hand. */

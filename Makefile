@@ -189,8 +189,8 @@ check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan an
 check-lint: 				## clang-tidy and cppcheck
 	$(Q)MAKE='$(MAKE)' O='$(O)' scripts/run-tests lint -- scripts/lint
 
-check-counts: $(O)/bench-tracker	## instructions a record, beside those kept (UPDATE=1 writes them anew)
-	$(Q)CC='$(CC)' O='$(O)' scripts/run-tests counts -- scripts/check-counts
+check-counts: $(O)/bench-tracker $(O)/portwake.bpf.o	## instructions a record and a hook, beside those kept (UPDATE=1 writes them anew)
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' O='$(O)' scripts/run-tests counts -- scripts/check-counts
 
 $(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | $(SKEL)
 	@$(call say,TIDY,$<)

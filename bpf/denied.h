@@ -77,7 +77,7 @@ static __always_inline bool denied_at(struct denied *denied, struct sock *sk, __
 
 static __always_inline void take_local(struct denied *denied, bool user, const void *from, __u32 length)
 {
-	__u16 family = denied->look.common.skc_family;
+	__u16 family = denied->look.common.sk.skc_family;
 
 	denied->look.port = 0;
 	denied->has_addr = true;
@@ -86,7 +86,7 @@ static __always_inline void take_local(struct denied *denied, bool user, const v
 
 static __always_inline void take_remote(struct denied *denied, bool user, const void *from, __u32 length)
 {
-	__u16 family = denied->look.common.skc_family;
+	__u16 family = denied->look.common.sk.skc_family;
 
 	if (read_address(user, from, length, family, denied->look.remote, &denied->look.remote_port))
 		denied->look.family = family;
@@ -129,7 +129,7 @@ static __always_inline void record_denied(struct denied *denied)
 		look->flags |= PW_F_KERNEL;
 	else
 		tell_process();
-	look->cookie = look->common.skc_cookie.counter;
+	look->cookie = look->common.sk.skc_cookie.counter;
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)
 		return;

@@ -81,7 +81,7 @@ static __always_inline void remote_of(struct look *look, struct bpf_sock_addr *c
 /* The remote end of an IPv6 socket that speaks to an IPv4 address, in the form that the socket itself would have. */
 static __always_inline void map_remote(struct look *look)
 {
-	if (look->family != AF_INET || look->common.skc_family != AF_INET6)
+	if (look->family != AF_INET || look->common.sk.skc_family != AF_INET6)
 		return;
 	__builtin_memcpy(look->remote + 12, look->remote, 4);
 	__builtin_memset(look->remote, 0, 10);
@@ -100,7 +100,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 	look_at(&look, sk, ctx->protocol, PW_HOW_CONNECT);
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
-	before = look.common.skc_cookie.counter;
+	before = look.common.sk.skc_cookie.counter;
 	if (look.port) {
 		look.cookie = before;
 		doubt_all(&look);
@@ -108,7 +108,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 		return 1;
 	}
 	if (before)
-		record_free(sk, before, 0, look.common.skc_state, PW_F_LATE);
+		record_free(sk, before, 0, look.common.sk.skc_state, PW_F_LATE);
 	if (!in_canary(sk) &&
 	    (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task())))
 		return 1;
@@ -133,9 +133,9 @@ int connect6(struct bpf_sock_addr *ctx)
 
 static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct look look;
 	struct sock *sk = plain_sock(ctx->sk);
-	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	__u16 port = ctx->sk->src_port;
+	struct look look;
 
 	if (already_said(read_cookie(sk), port) || !wanted_owner(current_task()))
 		return 1;

@@ -12,8 +12,13 @@
 
 static __always_inline void on_state(const struct sock *sk, int left, int entered)
 {
-	if (entered == TCP_CLOSE)
-		observe_tcp_close(sk, left);
+	__u64 cookie;
+
+	if (entered != TCP_CLOSE)
+		return;
+	cookie = sk->__sk_common.skc_cookie.counter;
+	if (cookie && sk->sk_protocol == IPPROTO_TCP)
+		observe_tcp_close(sk, cookie, left);
 }
 
 TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOTHING,

@@ -26,7 +26,7 @@ struct look {
 	__u8 flags;
 	__u8 family;		/* of remote[]; 0: the socket's own */
 	bool stranger;		/* the process at hand need not be the one that allocated */
-	struct sock_common common;	/* as far as read_common() goes */
+	union common common;	/* as far as read_common() goes */
 };
 
 /*
@@ -115,14 +115,14 @@ static __always_inline bool wanted_port(__u16 port)
 
 static __always_inline __u32 netns_of(const struct look *look)
 {
-	const struct net *net = look->common.skc_net.net;
+	const struct net *net = look->common.sk.skc_net.net;
 
 	return BPF_CORE_READ(net, ns.inum);
 }
 
 static __always_inline bool wanted_socket(const struct look *look)
 {
-	__u16 family = look->common.skc_family;
+	__u16 family = look->common.sk.skc_family;
 
 	if (family != AF_INET && family != AF_INET6)
 		return false;
@@ -216,7 +216,7 @@ static __always_inline void fill_owner(struct pw_sock *record, struct task_struc
 
 static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
 {
-	const struct sock_common *common = &look->common;
+	const struct sock_common *common = &look->common.sk;
 	const struct sock *sk = look->sk;
 	__u16 family = common->skc_family;
 
@@ -317,7 +317,7 @@ static __always_inline bool admit(struct look *look, struct task_struct *task)
 	if (wanted_owner(task))
 		return true;
 	look->flags |= PW_F_UPDATE;
-	return look->common.skc_cookie.counter != 0;
+	return look->common.sk.skc_cookie.counter != 0;
 }
 
 /* Fills all of it but the common part, which is read. */
@@ -327,7 +327,7 @@ static __always_inline void look_on(struct look *look, struct sock *sk, __u16 pr
 	look->sk = sk;
 	look->proto = proto;
 	look->how = how;
-	look->port = proto == IPPROTO_TCP && !read_bucket(sk) ? 0 : look->common.skc_num;
+	look->port = proto == IPPROTO_TCP && !read_bucket(sk) ? 0 : look->common.sk.skc_num;
 	if (read_locked(sk))
 		look->flags |= PW_F_LOCKED;
 	else
@@ -365,7 +365,7 @@ static __always_inline void look_at(struct look *look, struct sock *sk, __u16 pr
  */
 static __always_inline void doubt(struct look *look)
 {
-	look->cookie = look->common.skc_cookie.counter;
+	look->cookie = look->common.sk.skc_cookie.counter;
 	if (already_said(look->cookie, look->port)) {
 		look->flags |= PW_F_UPDATE;
 	} else if (look->flags & PW_F_LOCKED && by_owner()) {
@@ -483,14 +483,11 @@ static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, 
 }
 
 /* A TCP socket came to CLOSE: its port is back, over to a TIME_WAIT, or kept because it was asked for by number. */
-static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
+static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cookie, __u8 left)
 {
-	__u64 cookie = read_cookie(sk);
 	struct inet_timewait_sock *tw = NULL;
 	__u8 held;
 
-	if (!cookie || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
-		return;
 	held = read_bucket(sk) ? PW_F_HELD : 0;
 	if (left == TCP_FIN_WAIT2 || left == TCP_CLOSING)
 		tw = find_time_wait(sk, cookie);
@@ -517,7 +514,7 @@ static __always_inline bool accepted_in_passing(const struct sock_common *common
 /* May this port, of which nothing was said, be the socket's own? No accepted socket is in these states with one. */
 static __always_inline bool late_port(const struct look *look)
 {
-	__u8 state = look->common.skc_state;
+	__u8 state = look->common.sk.skc_state;
 
 	if (look->proto != IPPROTO_TCP)
 		return true;
@@ -533,9 +530,9 @@ static __always_inline bool late_port(const struct look *look)
 	({                                                                                        \
 		struct look end_;                                                                 \
 		read_common(&end_.common, sk_);                                                   \
-		if (!accepted_in_passing(&end_.common, proto_)) {                                 \
+		if (!accepted_in_passing(&end_.common.sk, proto_)) {                                 \
 			look_on(&end_, sk_, proto_, PW_HOW_NONE);                                 \
-			end_.cookie = end_.common.skc_cookie.counter;                             \
+			end_.cookie = end_.common.sk.skc_cookie.counter;                             \
 			if (end_.port && !already_said(end_.cookie, end_.port) &&                 \
 			    late_port(&end_) && !by_owner()) {                                    \
 				end_.flags |= PW_F_LATE;                                          \
@@ -544,7 +541,7 @@ static __always_inline bool late_port(const struct look *look)
 					observe(ctx, &end_);                                      \
 			}                                                                         \
 			if (end_.cookie)                                                          \
-				record_close(end_.cookie, proto_, end_.port, end_.common.skc_state); \
+				record_close(end_.cookie, proto_, end_.port, end_.common.sk.skc_state); \
 		}                                                                                 \
 	})
 

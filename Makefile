@@ -55,6 +55,7 @@ GOLDEN_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/golden/*.c)))
 E2E	:= $(if $(E2E_OBJS),$(O)/e2e)
 GOLDEN	:= $(if $(GOLDEN_OBJS),$(O)/golden)
 BENCH	:= $(patsubst tests/bench/%.c,$(O)/bench-%,$(sort $(wildcard tests/bench/*.c)))
+COST_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/cost/*.c)))
 TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
 
 # The parts of `make check`, in this order; golden and e2e once their sources are there.
@@ -157,11 +158,15 @@ $(O)/bench-%: $(O)/tests/bench/%.o $(LIB)
 	@$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
+$(O)/bench-cost: $(COST_OBJS)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lbpf
+
 # Not a part of `make check`: what it measures is worth nothing while anything else runs.
-bench:					## side by side with other tools (as root)
+bench:					## what it costs, beside other tools, to docs/bench.md (as root; ROUNDS=7 WORK=tcp-reset,...)
 	$(Q)scripts/install-deps bench
-	$(Q)$(MAKE) --no-print-directory all $(BENCH)
-	$(Q)for bench in $(BENCH); do PORTWAKE=$(abspath $(O)/portwake) $$bench || exit; done
+	$(Q)$(MAKE) --no-print-directory all $(BENCH) $(O)/bench-cost
+	$(Q)O='$(O)' scripts/bench $(BENCH)
 
 $(O)/guest-init: tests/kernel/init.c $(O)/flags
 	@$(call say,CC,$@)
@@ -186,8 +191,8 @@ check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan an
 check-lint: 				## clang-tidy and cppcheck
 	$(Q)MAKE='$(MAKE)' O='$(O)' scripts/run-tests lint -- scripts/lint
 
-check-counts: $(O)/bench-tracker	## instructions a record, beside those kept (UPDATE=1 writes them anew)
-	$(Q)CC='$(CC)' O='$(O)' scripts/run-tests counts -- scripts/check-counts
+check-counts: $(O)/bench-tracker $(O)/portwake.bpf.o	## instructions a record and a hook, beside those kept (UPDATE=1 writes them anew)
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' O='$(O)' scripts/run-tests counts -- scripts/check-counts
 
 $(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | $(SKEL)
 	@$(call say,TIDY,$<)
@@ -221,4 +226,4 @@ help:					## this list
 	@awk -F '\t+## ' '/^[a-z][a-z0-9-]*:.*\t## / { sub(/:.*/, "", $$1); printf "  %-14s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
--include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.d) $(UNIT:=.d) $(UNIT_OBJS:.o=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(O)/portwake.bpf.d $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.d) $(COST_OBJS:.o=.d) $(UNIT:=.d) $(UNIT_OBJS:.o=.d) $(E2E_OBJS:.o=.d) $(GOLDEN_OBJS:.o=.d)

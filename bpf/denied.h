@@ -75,17 +75,9 @@ static __always_inline bool denied_at(struct denied *denied, struct sock *sk, __
 	return true;
 }
 
-/* By a pointer of its own: BPF_CORE_READ() would take struct denied for one of the kernel's. */
-static __always_inline __u16 family_of(const struct denied *denied)
-{
-	const struct sock *sk = denied->look.sk;
-
-	return BPF_CORE_READ(sk, __sk_common.skc_family);
-}
-
 static __always_inline void take_local(struct denied *denied, bool user, const void *from, __u32 length)
 {
-	__u16 family = family_of(denied);
+	__u16 family = denied->look.common.sk.skc_family;
 
 	denied->look.port = 0;
 	denied->has_addr = true;
@@ -94,7 +86,7 @@ static __always_inline void take_local(struct denied *denied, bool user, const v
 
 static __always_inline void take_remote(struct denied *denied, bool user, const void *from, __u32 length)
 {
-	__u16 family = family_of(denied);
+	__u16 family = denied->look.common.sk.skc_family;
 
 	if (read_address(user, from, length, family, denied->look.remote, &denied->look.remote_port))
 		denied->look.family = family;
@@ -121,13 +113,13 @@ static __always_inline void record_denied(struct denied *denied)
 	bool kernel = is_kernel_thread(task) || is_kernel_socket(sk, look->proto);
 	struct pw_sock *record;
 
-	if (!wanted_socket(sk, look->proto, look->port) || (kernel ? by_owner() : !wanted_owner(task)))
+	if (!wanted_socket(look) || (kernel ? by_owner() : !wanted_owner(task)))
 		return;
 	if (kernel)
 		look->flags |= PW_F_KERNEL;
 	else
 		record_process();
-	look->cookie = read_cookie(sk);
+	look->cookie = look->common.sk.skc_cookie.counter;
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)
 		return;

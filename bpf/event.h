@@ -188,7 +188,7 @@ struct pw_settings {
 	__u32 denied;		/* what fentry programs tell of denials: enum pw_denials mask */
 	__u32 by_port;		/* pw_ports[] is in force */
 	__u32 protos;		/* enum pw_proto mask; 0: any */
-	__u32 pad;
+	__u32 calls;		/* a hook asks for the socket that a thread binds or connects */
 	char comm[PW_COMM];	/* only owners of this name; empty: any */
 };
 

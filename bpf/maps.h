@@ -86,7 +86,9 @@ struct {
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
 __u32 canary = 0;	/* network namespace whose every port is told whatever the filters say; 0: none */
-__u64 denied_at_ns = 0;	/* when a denial last called the reader */
+__u64 denied_at_ns = 0;	/* when a denial last called the reader, */
+__u64 called_at_ns = 0;	/* and when the ring did */
+__u32 arms = 0;		/* slots of armed[] in use: while there is none, a route look-up is nobody's */
 __u32 tracer = 0;	/* thread group id of who runs look_again, as the initial PID namespace has it */
 
 #endif

@@ -34,7 +34,7 @@ int bind6(struct bpf_sock_addr *ctx)
 
 static __always_inline int on_post_bind(struct bpf_sock *ctx)
 {
-	struct look look = {};
+	struct look look;
 
 	leave_call();
 	if (ctx->type == SOCK_RAW)
@@ -43,7 +43,7 @@ static __always_inline int on_post_bind(struct bpf_sock *ctx)
 	take_asked(&look);
 	if (in_canary(look.sk) || wanted_owner(current_task()))
 		observe(ctx, &look);
-	else if (wanted_socket(look.sk, look.proto, look.port))
+	else if (wanted_socket(&look))
 		/* Of nobody's interest, and so that no later hook takes it for new. */
 		note_said(bpf_get_socket_cookie(ctx), look.port);
 	return 1;
@@ -81,9 +81,7 @@ static __always_inline void remote_of(struct look *look, struct bpf_sock_addr *c
 /* The remote end of an IPv6 socket that speaks to an IPv4 address, in the form that the socket itself would have. */
 static __always_inline void map_remote(struct look *look)
 {
-	const struct sock *sk = look->sk;
-
-	if (look->family != AF_INET || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_INET6)
+	if (look->family != AF_INET || look->common.sk.skc_family != AF_INET6)
 		return;
 	__builtin_memcpy(look->remote + 12, look->remote, 4);
 	__builtin_memset(look->remote, 0, 10);
@@ -92,16 +90,17 @@ static __always_inline void map_remote(struct look *look)
 
 static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct sock *sk = plain_sock(ctx->sk);
-	struct look look = {};
+	struct sock *sk;
+	struct look look;
 	__u64 before;
 
 	if (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP || ctx->type == SOCK_RAW)
 		return 1;
+	sk = plain_sock(ctx->sk);
 	look_at(&look, sk, ctx->protocol, PW_HOW_CONNECT);
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
-	before = read_cookie(sk);
+	before = look.common.sk.skc_cookie.counter;
 	if (look.port) {
 		look.cookie = before;
 		doubt_all(&look);
@@ -109,7 +108,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 		return 1;
 	}
 	if (before)
-		record_free(sk, before, 0, BPF_CORE_READ(sk, __sk_common.skc_state), PW_F_LATE);
+		record_free(sk, before, 0, look.common.sk.skc_state, PW_F_LATE);
 	if (!in_canary(sk) &&
 	    (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task())))
 		return 1;
@@ -134,9 +133,9 @@ int connect6(struct bpf_sock_addr *ctx)
 
 static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct look look = {};
 	struct sock *sk = plain_sock(ctx->sk);
-	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	__u16 port = ctx->sk->src_port;
+	struct look look;
 
 	if (already_said(read_cookie(sk), port) || !wanted_owner(current_task()))
 		return 1;
@@ -165,7 +164,7 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 SEC("?sockops")
 int sockops(struct bpf_sock_ops *ctx)
 {
-	struct look look = {};
+	struct look look;
 	__u32 op = ctx->op;
 	struct bpf_sock *sk;
 

@@ -70,7 +70,7 @@ TRACE("?fexit/mptcp_bind", fexit_denied_bind_mptcp, NOTHING, on_bind_denied(sock
 
 static __always_inline int on_connected(struct sock *sk, int error)
 {
-	struct look look = {};
+	struct look look;
 
 	if (error)
 		return 0;
@@ -88,7 +88,7 @@ TRACE("?fexit/inet6_hash_connect", fexit_connect6, on_connected(sk, error), on_c
 /* mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. */
 static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
 {
-	struct look look = {};
+	struct look look;
 
 	look_at(&look, sk, IPPROTO_TCP, PW_HOW_BIND);
 	look.flags = asked ? PW_F_LOCKED : PW_F_EPHEMERAL;
@@ -97,7 +97,7 @@ static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
 
 static __always_inline int on_port(struct sock *sk, __u16 port, int error)
 {
-	struct look look = {};
+	struct look look;
 
 	if (error || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
@@ -131,7 +131,7 @@ TRACE("?fentry/inet_dgram_connect", fentry_dgram_connect, enter_datagram_connect
 static __always_inline int on_datagram_connected(struct socket *socket)
 {
 	struct sock *sk = socket->sk;
-	struct look entered = {}, look = {};
+	struct look entered, look;
 	bool had_port = false;
 
 	leave_call();
@@ -158,7 +158,7 @@ TRACE("?fexit/inet_dgram_connect", fexit_dgram_connect, on_datagram_connected(so
 
 static __always_inline int on_datagram_port(struct sock *sk, int error)
 {
-	struct look look = {};
+	struct look look;
 
 	if (error || in_call(sk))
 		return 0;

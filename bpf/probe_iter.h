@@ -31,7 +31,7 @@ static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
 	row->head.kind = PW_SOCK;
 	row->head.size = sizeof(*row);
 	row->head.time = bpf_ktime_get_boot_ns();
-	if (!look->port || !wanted_socket(sk, look->proto, look->port))
+	if (!look->port || !wanted_socket(look))
 		return false;
 	look->flags |= PW_F_ROW;
 	if (is_kernel_socket(sk, look->proto))
@@ -51,7 +51,7 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct pw_sock row = {};
-	struct look look = {};
+	struct look look;
 	struct socket *socket;
 	struct sock *sk;
 	__u16 proto;
@@ -110,7 +110,7 @@ int iter_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct pw_sock row = {};
-	struct look look = {};
+	struct look look;
 	__u8 state;
 
 	if (!common)
@@ -146,7 +146,7 @@ int iter_udp(struct bpf_iter__udp *ctx)
 {
 	struct udp_sock *udp = ctx->udp_sk;
 	struct pw_sock row = {};
-	struct look look = {};
+	struct look look;
 
 	if (!udp || by_owner())
 		return 0;

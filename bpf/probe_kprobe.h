@@ -54,7 +54,7 @@ int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
 SEC("?kretprobe/inet_dgram_connect")
 int BPF_KRETPROBE(kretprobe_dgram_connect)
 {
-	struct look look = {};
+	struct look look;
 	bool had_port;
 
 	if (take_armed(&look, &had_port))

@@ -12,8 +12,13 @@
 
 static __always_inline void on_state(const struct sock *sk, int left, int entered)
 {
-	if (entered == TCP_CLOSE)
-		observe_tcp_close(sk, left);
+	__u64 cookie;
+
+	if (entered != TCP_CLOSE)
+		return;
+	cookie = sk->__sk_common.skc_cookie.counter;
+	if (cookie && sk->sk_protocol == IPPROTO_TCP)
+		observe_tcp_close(sk, cookie, left);
 }
 
 TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOTHING,
@@ -22,10 +27,10 @@ TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOT
 /* What was asked for by number, or never connected, is given back just after this. */
 static __always_inline void on_destroy(struct sock *sk)
 {
-	__u64 cookie = read_cookie(sk);
+	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 
 	if (cookie && read_bucket(sk))
-		record_free(sk, cookie, read_held(sk, IPPROTO_TCP), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+		record_free(sk, cookie, sk->__sk_common.skc_num, sk->__sk_common.skc_state, 0);
 }
 
 TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct sock *sk)
@@ -34,12 +39,12 @@ TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct 
 SEC("?tp_btf/inet_sk_error_report")
 int BPF_PROG(error_report, const struct sock *sk)
 {
-	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
-	__u64 cookie = read_cookie(sk);
+	__u64 cookie = sk->__sk_common.skc_cookie.counter;
+	__u16 proto = sk->sk_protocol;
 
 	if (!cookie || (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE))
 		return 0;
-	if (BPF_CORE_READ(sk, sk_err) == ECONNABORTED && !read_locked(sk))
+	if (sk->sk_err == ECONNABORTED && !read_locked(sk))
 		record_free(sk, cookie, read_held(sk, proto), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
 	return 0;
 }
@@ -50,7 +55,7 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 	struct inet_timewait_sock *tw;
 	__u64 cookie;
 
-	if ((__u64)BPF_CORE_READ(timer, function) != settings.tw_handler)
+	if ((__u64)timer->function != settings.tw_handler)
 		return 0;
 	tw = (void *)timer - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
 	cookie = BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
@@ -66,23 +71,27 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 
 static __always_inline int on_route(void)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct armed *slot = armed_slot(tid);
-	struct look look = {};
+	struct armed *slot;
+	struct look look;
 	struct sock *sk;
+	__u32 tid;
 
+	if (!arms)
+		return 0;
+	tid = bpf_get_current_pid_tgid();
+	slot = armed_slot(tid);
 	if (!slot || slot->tid != tid || !tid)
 		return 0;
 	sk = (struct sock *)slot->sk;
 	/* An arm that nothing answered, of a connect() that failed early: the memory may be another socket's by now. */
 	if (read_cookie(sk) != slot->cookie) {
-		slot->tid = 0;
+		disarm(slot);
 		return 0;
 	}
 	look_at(&look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
 	if (!look.port)
 		return 0;
-	slot->tid = 0;
+	disarm(slot);
 	look.remote_port = slot->remote_port;
 	look.family = slot->family;
 	__builtin_memcpy(look.remote, slot->remote, 16);

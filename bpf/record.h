@@ -24,8 +24,9 @@ struct look {
 	__u16 remote_port;
 	__u8 how;
 	__u8 flags;
-	__u8 family;		/* of remote[]; 0: read it from the socket */
+	__u8 family;		/* of remote[]; 0: the socket's own */
 	bool stranger;		/* the process at hand need not be the one that allocated */
+	union common common;	/* as far as read_common() goes */
 };
 
 /*
@@ -72,11 +73,19 @@ static __always_inline void *reserve(__u16 kind, __u64 size)
 	return head;
 }
 
-/* No wake-up an event: the reader comes by timer, and is called when much has gathered. */
+#define CALL_NS 1000000
+
+/*
+ * No wake-up an event: the reader comes by timer, and is called when much has gathered; once, for each call is an
+ * interrupt, and while a reader that has been called catches up the mark stays passed.
+ */
 static __always_inline void submit(void *record)
 {
-	bool call = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+	__u64 now = ((const struct pw_head *)record)->time;
+	bool call = now - called_at_ns > CALL_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
 
+	if (call)
+		called_at_ns = now;
 	bpf_ringbuf_submit(record, call ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
@@ -104,13 +113,21 @@ static __always_inline bool wanted_port(__u16 port)
 	return !settings.by_port || (wanted_ports[port >> 3] & (1 << (port & 7)));
 }
 
-static __always_inline bool wanted_socket(const struct sock *sk, __u16 proto, __u16 port)
+static __always_inline __u32 netns_of(const struct look *look)
 {
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	const struct net *net = look->common.sk.skc_net.net;
+
+	return BPF_CORE_READ(net, ns.inum);
+}
+
+static __always_inline bool wanted_socket(const struct look *look)
+{
+	__u16 family = look->common.sk.skc_family;
 
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	return wanted_proto(proto) && wanted_port(port) && wanted_netns(read_netns(sk));
+	return wanted_proto(look->proto) && wanted_port(look->port) &&
+	       (!settings.netns_count || wanted_netns(netns_of(look)));
 }
 
 static __always_inline bool by_owner(void)
@@ -155,11 +172,6 @@ static __always_inline bool wanted_owner(struct task_struct *task)
 	return !settings.descendants || descends_from(task, tracer);
 }
 
-static __always_inline struct task_struct *current_task(void)
-{
-	return (struct task_struct *)bpf_get_current_task();
-}
-
 /*
  * Once a process, at its first allocation since its exec: what is gone when a
  * short process is. A global function: the verifier goes through its loop once
@@ -168,10 +180,9 @@ static __always_inline struct task_struct *current_task(void)
 __attribute__((noinline)) int record_process(void)
 {
 	struct task_struct *task = current_task();
-	__u32 pid = BPF_CORE_READ(task, tgid);
-	struct seen now = {
-		.start = BPF_CORE_READ(task, group_leader, start_boottime), .exec_id = BPF_CORE_READ(task, self_exec_id),
-	};
+	__u32 pid = task->tgid;
+	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
+	struct seen now = { .start = start, .exec_id = exec_id };
 	struct seen *before = bpf_map_lookup_elem(&seen, &pid);
 	struct pw_process *process;
 
@@ -196,39 +207,43 @@ __attribute__((noinline)) int record_process(void)
 
 static __always_inline void fill_owner(struct pw_sock *record, struct task_struct *task)
 {
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *leader = task->group_leader;
+	const struct cred *cred = task->cred;
 
-	record->pid = BPF_CORE_READ(task, tgid);
-	record->start = BPF_CORE_READ(leader, start_boottime);
-	record->exec_id = BPF_CORE_READ(task, self_exec_id);
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->cgroup = read_cgroup_id(task);
-	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), &leader->comm);
+	record->pid = task->tgid;
+	record->start = leader->start_boottime;
+	record->exec_id = task->self_exec_id;
+	/* Never NULL, but where BTF has the tag of RCU the verifier asks. */
+	if (cred)
+		record->uid = cred->uid.val;
+	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &leader->comm);
 }
 
 static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
 {
+	const struct sock_common *common = &look->common.sk;
 	const struct sock *sk = look->sk;
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u16 family = common->skc_family;
 
 	record->head.port = look->port;
 	record->head.cookie = look->cookie;
-	record->head.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	record->head.state = common->skc_state;
 	record->head.flags = look->flags;
 	record->sk = (__u64)sk;
-	record->netns = read_netns(sk);
+	record->netns = netns_of(look);
 	record->proto = look->proto;
 	record->family = family;
 	record->how = look->how;
 	record->error = BPF_CORE_READ(sk, sk_err);
 	if (family == AF_INET6) {
-		bpf_probe_read_kernel(record->addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-		bpf_probe_read_kernel(record->remote, 16, &sk->__sk_common.skc_v6_daddr);
+		__builtin_memcpy(record->addr, &common->skc_v6_rcv_saddr, 16);
+		__builtin_memcpy(record->remote, &common->skc_v6_daddr, 16);
 	} else {
-		bpf_probe_read_kernel(record->addr, 4, &sk->__sk_common.skc_rcv_saddr);
-		bpf_probe_read_kernel(record->remote, 4, &sk->__sk_common.skc_daddr);
+		__builtin_memcpy(record->addr, &common->skc_rcv_saddr, 4);
+		__builtin_memcpy(record->remote, &common->skc_daddr, 4);
 	}
-	record->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	record->remote_port = bpf_ntohs(common->skc_dport);
 	if (look->family) {
 		record->remote_port = look->remote_port;
 		__builtin_memcpy(record->remote, look->remote, 16);
@@ -299,7 +314,7 @@ static __always_inline bool admit(struct look *look, struct task_struct *task)
 {
 	if (in_canary(look->sk))
 		return true;
-	if (!wanted_socket(look->sk, look->proto, look->port))
+	if (!wanted_socket(look))
 		return false;
 	if (is_kernel_socket(look->sk, look->proto)) {
 		look->flags |= PW_F_KERNEL;
@@ -308,19 +323,27 @@ static __always_inline bool admit(struct look *look, struct task_struct *task)
 	if (wanted_owner(task))
 		return true;
 	look->flags |= PW_F_UPDATE;
-	return read_cookie(look->sk) != 0;
+	return look->common.sk.skc_cookie.counter != 0;
 }
 
-static __always_inline void look_at(struct look *look, struct sock *sk, __u16 proto, __u8 how)
+/* Fills all of it but the common part, which is read. */
+static __always_inline void look_on(struct look *look, struct sock *sk, __u16 proto, __u8 how)
 {
+	__builtin_memset(look, 0, __builtin_offsetof(struct look, common));
 	look->sk = sk;
 	look->proto = proto;
 	look->how = how;
-	look->port = read_held(sk, proto);
+	look->port = proto == IPPROTO_TCP && !read_bucket(sk) ? 0 : look->common.sk.skc_num;
 	if (read_locked(sk))
 		look->flags |= PW_F_LOCKED;
 	else
 		look->flags |= PW_F_EPHEMERAL;
+}
+
+static __always_inline void look_at(struct look *look, struct sock *sk, __u16 proto, __u8 how)
+{
+	read_common(&look->common, sk);
+	look_on(look, sk, proto, how);
 }
 
 /*
@@ -348,7 +371,7 @@ static __always_inline void look_at(struct look *look, struct sock *sk, __u16 pr
  */
 static __always_inline void doubt(struct look *look)
 {
-	look->cookie = read_cookie(look->sk);
+	look->cookie = look->common.sk.skc_cookie.counter;
 	if (already_said(look->cookie, look->port)) {
 		look->flags |= PW_F_UPDATE;
 	} else if (look->flags & PW_F_LOCKED && by_owner()) {
@@ -443,7 +466,7 @@ static __always_inline void record_tw(__u16 kind, const struct inet_timewait_soc
 	submit(record);
 }
 
-static __always_inline void record_close(const struct sock *sk, __u64 cookie, __u16 proto, __u16 port)
+static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, __u8 state)
 {
 	struct task_struct *task = current_task();
 	struct pw_close *record = reserve(PW_CLOSE, sizeof(*record));
@@ -452,28 +475,25 @@ static __always_inline void record_close(const struct sock *sk, __u64 cookie, __
 		return;
 	record->head.cookie = cookie;
 	record->head.port = port;
-	record->head.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	record->head.state = state;
 	record->head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
 	record->pid = 0;
 	record->pad = 0;
 	__builtin_memset(record->comm, 0, sizeof(record->comm));
 	/* Our own walk of descriptors may be left with the last reference: then who closed it is not known. */
-	if ((__u32)BPF_CORE_READ(task, tgid) != tracer) {
-		record->pid = BPF_CORE_READ(task, tgid);
-		bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), BPF_CORE_READ(task, group_leader, comm));
+	if ((__u32)task->tgid != tracer) {
+		record->pid = task->tgid;
+		bpf_probe_read_kernel(record->comm, sizeof(record->comm), &task->group_leader->comm);
 	}
 	submit(record);
 }
 
 /* A TCP socket came to CLOSE: its port is back, over to a TIME_WAIT, or kept because it was asked for by number. */
-static __always_inline void observe_tcp_close(const struct sock *sk, __u8 left)
+static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cookie, __u8 left)
 {
-	__u64 cookie = read_cookie(sk);
 	struct inet_timewait_sock *tw = NULL;
 	__u8 held;
 
-	if (!cookie || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
-		return;
 	held = read_bucket(sk) ? PW_F_HELD : 0;
 	if (left == TCP_FIN_WAIT2 || left == TCP_CLOSING)
 		tw = find_time_wait(sk, cookie);
@@ -492,19 +512,19 @@ static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
 	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
 }
 
-static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto, __u64 cookie)
+static __always_inline bool accepted_in_passing(const struct sock_common *common, __u16 proto)
 {
-	return !cookie && proto == IPPROTO_TCP && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+	return proto == IPPROTO_TCP && !common->skc_cookie.counter && common->skc_state == TCP_ESTABLISHED;
 }
 
 /* May this port, of which nothing was said, be the socket's own? No accepted socket is in these states with one. */
-static __always_inline bool late_port(const struct sock *sk, __u16 proto)
+static __always_inline bool late_port(const struct look *look)
 {
-	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u8 state = look->common.sk.skc_state;
 
-	if (proto != IPPROTO_TCP)
+	if (look->proto != IPPROTO_TCP)
 		return true;
-	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || read_locked(sk);
+	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || look->flags & PW_F_LOCKED;
 }
 
 /*
@@ -514,19 +534,20 @@ static __always_inline bool late_port(const struct sock *sk, __u16 proto)
  */
 #define observe_release(ctx, sk_, proto_, outer_)                                                         \
 	({                                                                                        \
-		struct look end_ = {};                                                            \
-		end_.cookie = read_cookie(sk_);                                                   \
-		if (!accepted_in_passing(sk_, proto_, end_.cookie)) {                             \
-			look_at(&end_, sk_, proto_, PW_HOW_NONE);                                 \
+		struct look end_;                                                                 \
+		read_common(&end_.common, sk_);                                                   \
+		if (!accepted_in_passing(&end_.common.sk, proto_)) {                                 \
+			look_on(&end_, sk_, proto_, PW_HOW_NONE);                                 \
+			end_.cookie = end_.common.sk.skc_cookie.counter;                             \
 			if (end_.port && !already_said(end_.cookie, end_.port) &&                 \
-			    late_port(sk_, proto_) && !by_owner()) {                              \
+			    late_port(&end_) && !by_owner()) {                                    \
 				end_.flags |= PW_F_LATE;                                          \
 				end_.stranger = !is_armed(sk_, end_.cookie);                      \
 				if (end_.cookie || outer_ == IPPROTO_TCP || proto_ != IPPROTO_TCP) \
 					observe(ctx, &end_);                                      \
 			}                                                                         \
 			if (end_.cookie)                                                          \
-				record_close(sk_, end_.cookie, proto_, end_.port);                \
+				record_close(end_.cookie, proto_, end_.port, end_.common.sk.skc_state); \
 		}                                                                                 \
 	})
 
@@ -586,6 +607,9 @@ static __always_inline void arm(const struct look *look)
 
 	if (!slot)
 		return;
+	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
+	if (!slot->tid)
+		__sync_fetch_and_add(&arms, 1);
 	slot->sk = (__u64)look->sk;
 	slot->cookie = look->cookie;
 	slot->time = bpf_ktime_get_boot_ns();
@@ -596,6 +620,12 @@ static __always_inline void arm(const struct look *look)
 	slot->tid = tid;
 }
 
+static __always_inline void disarm(struct armed *slot)
+{
+	slot->tid = 0;
+	__sync_fetch_and_add(&arms, -1);
+}
+
 /* The socket that this thread is connecting, and whether it had a port before; once. */
 static __always_inline bool take_armed(struct look *look, bool *had_port)
 {
@@ -604,7 +634,7 @@ static __always_inline bool take_armed(struct look *look, bool *had_port)
 
 	if (!slot || slot->tid != tid || !tid)
 		return false;
-	slot->tid = 0;
+	disarm(slot);
 	look->sk = (struct sock *)slot->sk;
 	*had_port = slot->had_port;
 	return true;
@@ -639,7 +669,7 @@ static __always_inline __u64 *call_slot(void)
 
 static __always_inline int enter_call(const struct sock *sk)
 {
-	__u64 *slot = call_slot();
+	__u64 *slot = settings.calls ? call_slot() : NULL;
 
 	if (slot)
 		*slot = (__u64)sk;

@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "user/clock.h"
 #include "user/kernel.h"
 #include "user/log.h"
+#include "user/ring.h"
 #include "user/tracefs.h"
 
 #pragma GCC diagnostic push
@@ -288,6 +290,7 @@ static void configure(struct portwake_bpf *skel, const struct climb *c, const st
 		settings->denied |= PW_DENIALS_BIND;
 	if (on_rung(c, ladder_hook("connect-denied"), "fentry"))
 		settings->denied |= PW_DENIALS_CONNECT;
+	settings->calls = on_rung(c, ladder_hook("udp-send"), "fentry") || settings->denied & PW_DENIALS_CONNECT;
 	if (o->ports) {
 		settings->by_port = 1;
 		memcpy((void *)skel->rodata->wanted_ports, o->ports->bits, sizeof(o->ports->bits));
@@ -460,26 +463,23 @@ static bool is_content(const struct climb *c, const struct canary *canary)
 	return true;
 }
 
-static int on_statement(void *arg, void *data, size_t size)
+static void on_statement(void *arg, const void *data, size_t size)
 {
 	struct event event;
 
 	if (!event_decode(data, size, &event))
 		canary_hear(arg, &event);
-	return 0;
 }
 
-static int listen_once(const struct climb *c, struct canary *canary, struct ring_buffer *ring)
+static int listen_once(const struct climb *c, struct canary *canary, struct ring *ring)
 {
 	uint64_t until = now_boottime() + PROOF_NS;
 	int r = canary_sing(canary);
 
 	while (!r) {
-		int got = ring_buffer__consume(ring);
-
-		if (got < 0)
-			r = got;
-		else if (is_content(c, canary) || now_boottime() >= until)
+		while (ring_consume(ring, INT_MAX, on_statement, canary) > 0)
+			;
+		if (is_content(c, canary) || now_boottime() >= until)
 			break;
 		usleep(POLL_US);
 	}
@@ -488,14 +488,16 @@ static int listen_once(const struct climb *c, struct canary *canary, struct ring
 
 static int listen_to(struct climb *c, struct canary *canary)
 {
-	struct ring_buffer *ring = ring_buffer__new(bpf_map__fd(c->skel->maps.ring), on_statement, canary, NULL);
-	int r = ring ? canary_enter(canary) : -errno;
+	struct bpf_map *map = c->skel->maps.ring;
+	_cleanup_ring_ struct ring *ring = NULL;
+	int r = ring_open(bpf_map__fd(map), bpf_map__max_entries(map), &ring);
 
+	if (!r)
+		r = canary_enter(canary);
 	c->skel->bss->canary = canary->netns;
 	for (int i = 0; i < PROOFS && !r && (!i || !is_content(c, canary)); i++)
 		r = listen_once(c, canary, ring);
 	c->skel->bss->canary = 0;
-	ring_buffer__free(ring);
 	return r;
 }
 

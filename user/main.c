@@ -14,7 +14,8 @@
  *	bpf/event.h		the wire between the two sides
  *
  *	user/climb.c		the ladder (ladder.c) as far as this kernel (kernel.c) bears, proven (canary.c)
- *	user/probe.c		ring, counters of loss, iterators
+ *	user/probe.c		counters of loss, iterators
+ *	user/ring.c		the ring, read many records at a time
  *	user/tracefs.c		tracepoints, where tracefs is not mounted too
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)

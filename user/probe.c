@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "user/mem.h"
+#include "user/ring.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -19,14 +20,13 @@
 
 struct probe {
 	struct climb climb;
-	struct ring_buffer *ring;
+	struct ring *ring;
 	struct probe_hook hooks[LADDER_HOOKS];
 	struct probe_loss before;	/* lost while nobody listened: at the start */
 	int cpus;
 	probe_event_fn on_event;
 	void *arg;
 	uint64_t malformed;
-	int batch;		/* records handed out by the probe_consume() at work */
 };
 
 /* ---- the ring ---- */
@@ -45,7 +45,7 @@ static void publish(struct probe *p)
 	}
 }
 
-static int on_sample(void *arg, void *data, size_t size)
+static void on_record(void *arg, const void *data, size_t size)
 {
 	struct probe *p = arg;
 	struct event event;
@@ -54,7 +54,6 @@ static int on_sample(void *arg, void *data, size_t size)
 		p->malformed++;
 	else
 		p->on_event(p->arg, &event);
-	return ++p->batch < BATCH ? 0 : -EAGAIN;
 }
 
 void probe_free(struct probe **probe)
@@ -63,7 +62,7 @@ void probe_free(struct probe **probe)
 
 	if (!p)
 		return;
-	ring_buffer__free(p->ring);
+	ring_free(&p->ring);
 	climb_down(&p->climb);
 	pw_free(p);
 	*probe = NULL;
@@ -71,13 +70,12 @@ void probe_free(struct probe **probe)
 
 int probe_fd(const struct probe *p)
 {
-	return ring_buffer__epoll_fd(p->ring);
+	return bpf_map__fd(p->climb.skel->maps.ring);
 }
 
 int probe_consume(struct probe *p)
 {
-	p->batch = 0;
-	return ring_buffer__consume(p->ring);
+	return ring_consume(p->ring, BATCH, on_record, p);
 }
 
 size_t probe_hooks(const struct probe *p, const struct probe_hook **out)
@@ -260,9 +258,10 @@ int probe_open(const struct probe_options *o, probe_event_fn on_event, void *arg
 		explain(p, r, why, why_size);
 		return r;
 	}
-	p->ring = ring_buffer__new(bpf_map__fd(p->climb.skel->maps.ring), on_sample, p, NULL);
+	r = ring_open(probe_fd(p), bpf_map__max_entries(p->climb.skel->maps.ring), &p->ring);
 	/* What was lost until now was for nobody: the snapshot tells what there is. */
-	r = p->ring ? read_losses(p, &p->before) : -errno;
+	if (!r)
+		r = read_losses(p, &p->before);
 	if (r) {
 		explain(p, r, why, why_size);
 		return r;

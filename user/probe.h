@@ -47,7 +47,10 @@ int probe_open(const struct probe_options *options, probe_event_fn on_event, voi
 	       char *why, size_t why_size);
 void probe_free(struct probe **probe);
 
-/* Readable when much has gathered; what is less is for a timer to fetch. */
+/*
+ * Told of (EPOLLET) when much has gathered; what is less is for a timer to fetch. By level it is readable as long as
+ * anything is there: a reader that heeds that runs after every record.
+ */
 int probe_fd(const struct probe *probe);
 
 /* Hands out what is on the ring now: the number of records; -EAGAIN after many, when more is there; -errno. */

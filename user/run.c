@@ -403,7 +403,7 @@ static int open_probe(struct run *run)
 			return r;
 	}
 	r = probe_open(&run->filter, on_event, run, &run->probe, run->result->why, sizeof(run->result->why));
-	return r ? r : watch(run, probe_fd(run->probe), EPOLLIN);
+	return r ? r : watch(run, probe_fd(run->probe), EPOLLIN | EPOLLET);
 }
 
 static void name_rungs(struct run *run)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The work whose cost is measured. */
+#ifndef PORTWAKE_BENCH_LOAD_H
+#define PORTWAKE_BENCH_LOAD_H
+
+#include <stddef.h>
+
+struct load {
+	const char *name;
+	const char *what;
+	/* Once; NULL: a server and a client, whose rate is taken instead (load_nginx()). */
+	void (*once)(void);
+};
+
+#define LOADS 10
+extern const struct load loads[LOADS];
+
+/* "bench: WHAT: errno", exit status 1. */
+void die(const char *what) __attribute__((noreturn));
+
+/* Of the calling process, which gets a network namespace of its own with what the loads need in it, and one CPU. */
+void load_enter(void);
+
+/*
+ * Runs it for so long; ns of the thread's CPU time for each time round, in the best of twenty slices: what else runs
+ * on the machine disturbs some of them, and seldom all.
+ */
+double load_run(const struct load *load, unsigned int ms);
+
+/* Opens so many datagram sockets with a port each, over loopback addresses, in the namespace at hand. */
+void load_hold(unsigned int count);
+
+#endif

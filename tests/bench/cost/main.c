@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * bench-cost: what a tracer costs the work it traces. Each round runs the work untraced, then beside one tracer, for
+ * each tracer in turn, in one run, so that a disturbance does not hit one of them alone; a ratio is that of one round's
+ * neighbours, and what is printed is the median of the rounds'. Writes Markdown to stdout. From the environment:
+ *
+ *	ROUNDS	how many (7)
+ *	MS	how long each work runs each time, of its own CPU time (150)
+ *	WORK	only these, by name, separated by commas
+ *	TRACERS	the same of the tracers
+ *	FIGURES	0: leave out what else is measured, 1: only that
+ *	CHURN	seconds of the run that looks for loss (10)
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "bpf/event.h"
+#include "tests/bench/cost/load.h"
+#include "tests/bench/cost/tracer.h"
+
+#define ROUNDS_MAX 101
+#define RECORDS "$PORTWAKE --help | grep -q '^  record '"
+#define THERE(program) "command -v " program " >/dev/null"
+#define READY "ready"
+
+static struct tracer tracers[] = {
+	{ .name = "live", .command = "$PORTWAKE live", .ready = READY },
+	{ .name = "live-no-denied", .command = "$PORTWAKE live --no-denied", .ready = READY },
+	{ .name = "record", .command = "$PORTWAKE record --db /tmp/bench.db", .asks = RECORDS, .ready = READY },
+	{ .name = "record-no-denied", .command = "$PORTWAKE record --no-denied --db /tmp/bench.db", .asks = RECORDS,
+	  .ready = READY },
+	{ .name = "bare", .command = "$PORTWAKE live", .ready = READY, .bare = true },
+	{ .name = "bare-no-denied", .command = "$PORTWAKE live --no-denied", .ready = READY, .bare = true },
+	{ .name = "tcplife", .command = "tcplife", .asks = THERE("tcplife") },
+	{ .name = "tcpstates", .command = "tcpstates", .asks = THERE("tcpstates") },
+};
+
+#define TRACERS (sizeof(tracers) / sizeof(tracers[0]))
+
+static unsigned int rounds, slice_ms;
+static double untraced[LOADS][ROUNDS_MAX * TRACERS];
+static double ratios[TRACERS][LOADS][ROUNDS_MAX];
+
+static unsigned int setting(const char *name, unsigned int otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? (unsigned int)atoi(text) : otherwise;
+}
+
+/* Is this one of those asked for? */
+static bool is_asked(const char *list, const char *name)
+{
+	const char *asked = getenv(list), *at = asked;
+	size_t length = strlen(name);
+
+	if (!asked || !*asked)
+		return true;
+	for (; (at = strstr(at, name)); at += length)
+		if ((at == asked || at[-1] == ',') && (!at[length] || at[length] == ','))
+			return true;
+	return false;
+}
+
+static bool is_run(size_t load)
+{
+	return loads[load].name && is_asked("WORK", loads[load].name);
+}
+
+static int by_size(const void *left, const void *right)
+{
+	const double *a = left, *b = right;
+
+	return *a < *b ? -1 : *a > *b;
+}
+
+static double median(const double *values, size_t count)
+{
+	double sorted[ROUNDS_MAX * TRACERS];
+
+	if (!count)
+		return 0;
+	memcpy(sorted, values, count * sizeof(*values));
+	qsort(sorted, count, sizeof(*sorted), by_size);
+	return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
+}
+
+/* ---- rounds ---- */
+
+/* All the work once, in a process with a network namespace of its own. */
+static void pass(double out[LOADS])
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe(fds) < 0 || (pid = fork()) < 0)
+		die("fork");
+	if (!pid) {
+		load_enter();
+		for (size_t i = 0; i < LOADS; i++)
+			out[i] = is_run(i) ? load_run(&loads[i], slice_ms) : 0;
+		_exit(write(fds[1], out, LOADS * sizeof(*out)) != (ssize_t)(LOADS * sizeof(*out)));
+	}
+	close(fds[1]);
+	if (read(fds[0], out, LOADS * sizeof(*out)) != (ssize_t)(LOADS * sizeof(*out)))
+		die("a pass of the work");
+	close(fds[0]);
+	waitpid(pid, NULL, 0);
+}
+
+static void run_rounds(void)
+{
+	double before[LOADS], with[LOADS];
+
+	for (unsigned int round = 0; round < rounds; round++) {
+		for (size_t t = 0; t < TRACERS; t++) {
+			if (!is_asked("TRACERS", tracers[t].name) || !tracer_there(&tracers[t]))
+				continue;
+			pass(before);
+			tracer_start(&tracers[t]);
+			pass(with);
+			tracer_stop(&tracers[t]);
+			for (size_t i = 0; i < LOADS; i++) {
+				untraced[i][round * TRACERS + t] = before[i];
+				ratios[t][i][round] = before[i] > 0 ? with[i] / before[i] : 0;
+			}
+		}
+		fprintf(stderr, "bench: round %u of %u\n", round + 1, rounds);
+	}
+}
+
+static double median_untraced(size_t load)
+{
+	double seen[ROUNDS_MAX * TRACERS];
+	size_t count = 0;
+
+	for (size_t i = 0; i < rounds * TRACERS; i++)
+		if (untraced[load][i] > 0)
+			seen[count++] = untraced[load][i];
+	return median(seen, count);
+}
+
+static void print_rounds(void)
+{
+	printf("\n| | ns untraced |");
+	for (size_t t = 0; t < TRACERS; t++)
+		if (is_asked("TRACERS", tracers[t].name))
+			printf(" %s |", tracers[t].name);
+	printf("\n|---|---|");
+	for (size_t t = 0; t < TRACERS; t++)
+		if (is_asked("TRACERS", tracers[t].name))
+			printf("---|");
+	for (size_t i = 0; i < LOADS; i++) {
+		if (!is_run(i))
+			continue;
+		printf("\n| %s | %.0f |", loads[i].what, median_untraced(i));
+		for (size_t t = 0; t < TRACERS; t++) {
+			double ratio = median(ratios[t][i], rounds);
+
+			if (is_asked("TRACERS", tracers[t].name) && ratio > 0)
+				printf(" %.3f |", ratio);
+			else if (is_asked("TRACERS", tracers[t].name))
+				printf(" - |");
+		}
+	}
+	printf("\n");
+}
+
+/* ---- by program, as the kernel counts (bpf_stats) ---- */
+
+static const struct program *find(const struct program *programs, int count, uint32_t id)
+{
+	for (int i = 0; i < count; i++)
+		if (programs[i].id == id)
+			return &programs[i];
+	return NULL;
+}
+
+static void print_programs(const struct tracer *t, const struct load *load, const struct program *before, int count,
+			   double times)
+{
+	struct program after[TRACER_PROGRAMS];
+	int now = tracer_programs(t, after);
+	double sum = 0;
+
+	for (int i = 0; i < now; i++) {
+		const struct program *was = find(before, count, after[i].id);
+		double runs = (double)(after[i].runs - (was ? was->runs : 0)) / times;
+		double ns = (double)(after[i].ns - (was ? was->ns : 0)) / times;
+
+		if (runs < 0.01)
+			continue;
+		sum += ns;
+		printf("| %s | %s | %.2f | %.0f | %u |\n", load->name, after[i].name, runs, ns, after[i].instructions);
+	}
+	printf("| %s | all | | %.0f | |\n", load->name, sum);
+}
+
+#define COUNTED 20000.0
+
+static void count_one(const struct tracer *t, const struct load *load)
+{
+	struct program before[TRACER_PROGRAMS];
+	int count = tracer_programs(t, before);
+	pid_t pid = fork();
+
+	if (!pid) {
+		load_enter();
+		for (int i = 0; i < (int)COUNTED; i++)
+			load->once();
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	print_programs(t, load, before, count, COUNTED);
+}
+
+static void print_stats(void)
+{
+	struct tracer *live = &tracers[0];
+	int fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+
+	if (fd < 0)
+		die("BPF_ENABLE_STATS");
+	tracer_start(live);
+	printf("\nRuns and kernel time each time round, by program (bpf_stats, which itself takes some 20 ns a run),\n"
+	       "and its instructions after the verifier:\n\n| | program | runs | ns | instructions |\n|---|---|---|---|---|\n");
+	for (size_t i = 0; i < LOADS; i++)
+		if (is_run(i) && loads[i].once)
+			count_one(live, &loads[i]);
+	tracer_stop(live);
+	close(fd);
+}
+
+/* ---- what else is asked ---- */
+
+/* A process that holds so many sockets, until it is killed. */
+static pid_t hold(unsigned int count)
+{
+	int fds[2];
+	char c;
+	pid_t pid;
+
+	if (pipe(fds) < 0 || (pid = fork()) < 0)
+		die("fork");
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		load_enter();
+		load_hold(count);
+		if (write(fds[1], "", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(fds[1]);
+	if (read(fds[0], &c, 1) != 1)
+		die("sockets to hold");
+	close(fds[0]);
+	return pid;
+}
+
+static void put(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	usleep(300000);
+}
+
+static void print_sockets(struct tracer *t)
+{
+	static const unsigned int counts[] = { 0, 10000, 100000 };
+	long empty = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		pid_t holder = counts[i] ? hold(counts[i]) : 0;
+		double ms[5];
+
+		for (size_t k = 0; k < 5; k++) {
+			tracer_start(t);
+			tracer_measure(t);
+			tracer_stop(t);
+			ms[k] = t->started_ms;
+		}
+		if (!counts[i])
+			empty = t->rss_kib;
+		printf("| start to `ready`, %u sockets open | %.0f ms |\n", counts[i], median(ms, 5));
+		if (counts[i])
+			printf("| memory a live lifetime, of %u | %.0f B |\n", counts[i],
+			       (double)(t->rss_kib - empty) * 1024 / counts[i]);
+		if (holder)
+			put(holder);
+	}
+}
+
+static pid_t churn(unsigned int seconds)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		load_enter();
+		alarm(seconds);
+		for (;;)
+			loads[0].once();
+	}
+	return pid;
+}
+
+/* As fast as two can: is anything lost, and what does the reader take? */
+static void print_churn(struct tracer *t)
+{
+	unsigned int seconds = setting("CHURN", 10);
+	pid_t one, other;
+
+	tracer_start(t);
+	one = churn(seconds);
+	other = churn(seconds);
+	waitpid(one, NULL, 0);
+	waitpid(other, NULL, 0);
+	usleep(500000);
+	tracer_stop(t);
+	printf("| two that connect as fast as they can, %u s | %ld events, %ld lost |\n", seconds, t->events, t->lost);
+	printf("| the reader's CPU time a million events | %.2f s |\n", t->cpu_ms * 1e3 / (double)t->events);
+}
+
+static void print_figures(void)
+{
+	printf("\n| | |\n|---|---|\n");
+	print_sockets(&tracers[0]);
+	print_churn(&tracers[0]);
+	/* The ring puts 8 bytes before each. */
+	printf("| on the ring: an allocation | %zu B |\n| a close | %zu B |\n| a release | %zu B |\n"
+	       "| a TIME_WAIT's beginning or end | %zu B |\n| a process, once | %zu B |\n",
+	       sizeof(struct pw_sock) + 8, sizeof(struct pw_close) + 8, sizeof(struct pw_free) + 8,
+	       sizeof(struct pw_tw) + 8, sizeof(struct pw_process) + 8);
+}
+
+static void print_machine(void)
+{
+	struct utsname name;
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[300], model[200] = "?";
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "model name : %199[^\n]", model) == 1)
+			break;
+	if (file)
+		fclose(file);
+	uname(&name);
+	printf("%ld CPUs (%s), Linux %s %s; medians of %u rounds.\n\n"
+	       "Beside each tracer, of untraced in the round's neighbour:\n", sysconf(_SC_NPROCESSORS_ONLN), model, name.release,
+	       name.machine, rounds);
+}
+
+int main(void)
+{
+	unsigned int figures = setting("FIGURES", 2);
+
+	setenv("PORTWAKE", "build/portwake", 0);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	rounds = setting("ROUNDS", 7);
+	slice_ms = setting("MS", 150);
+	if (rounds > ROUNDS_MAX)
+		rounds = ROUNDS_MAX;
+	print_machine();
+	if (figures != 1) {
+		run_rounds();
+		print_rounds();
+		print_stats();
+	}
+	if (figures)
+		print_figures();
+	return 0;
+}

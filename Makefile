@@ -58,12 +58,12 @@ BENCH	:= $(patsubst tests/bench/%.c,$(O)/bench-%,$(sort $(wildcard tests/bench/*
 TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
 
 # The parts of `make check`, in this order; golden and e2e once their sources are there.
-PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint kernels
+PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint counts kernels
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY: $(UNIT:=.o) $(UNIT_OBJS) $(BENCH:$(O)/bench-%=$(O)/tests/bench/%.o)
-.PHONY: all arm64 tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-kernels bench \
+.PHONY: all arm64 tests run check check-layers check-unit check-golden check-e2e check-asan check-lint check-counts check-kernels bench \
 	lint-tidy vmlinux install uninstall clean help
 
 all: $(O)/portwake			## build the program: $(O)/portwake (the default; O=build, CC=, V=1)
@@ -186,6 +186,9 @@ check-asan: $(E2E) $(GOLDEN)		## unit, golden and end-to-end tests under ASan an
 check-lint: 				## clang-tidy and cppcheck
 	$(Q)MAKE='$(MAKE)' O='$(O)' scripts/run-tests lint -- scripts/lint
 
+check-counts: $(O)/bench-tracker	## instructions a record, beside those kept (UPDATE=1 writes them anew)
+	$(Q)CC='$(CC)' O='$(O)' scripts/run-tests counts -- scripts/check-counts
+
 $(O)/lint/%.tidy: %.c $(O)/flags .clang-tidy $(wildcard user/*.h bpf/event.h) | $(SKEL)
 	@$(call say,TIDY,$<)
 	@mkdir -p $(@D)
@@ -199,11 +202,17 @@ vmlinux:				## write vmlinux/vmlinux.h anew from a kernel's BTF (BTF=FILE)
 	$(Q)scripts/gen-vmlinux $(BTF) >$(O)/vmlinux.h
 	$(Q)cp $(O)/vmlinux.h vmlinux/vmlinux.h
 
-install: all				## install the program (PREFIX=/usr/local, DESTDIR=)
+UNIT_DIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+SYSUSERS_DIR := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+
+install: all				## install the program and its unit (PREFIX=/usr/local, DESTDIR=)
 	$(Q)install -D -m 755 $(O)/portwake $(DESTDIR)$(PREFIX)/sbin/portwake
+	$(Q)install -D -m 644 data/portwake.sysusers $(SYSUSERS_DIR)/portwake.conf
+	$(Q)install -D -m 644 data/portwake.service $(UNIT_DIR)/portwake.service
+	$(Q)sed -i 's|/usr/local/sbin/|$(PREFIX)/sbin/|' $(UNIT_DIR)/portwake.service
 
 uninstall:				## remove it again
-	$(Q)rm -f $(DESTDIR)$(PREFIX)/sbin/portwake
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/sbin/portwake $(SYSUSERS_DIR)/portwake.conf $(UNIT_DIR)/portwake.service
 
 clean:					## remove $(O)
 	$(Q)rm -rf $(O)

@@ -17,6 +17,7 @@ struct command {
 /* The first is what runs when no name is given. */
 static const struct command commands[] = {
 	{ "live", "stream of events: every allocation and release of a local port", FOR_LIVE, cmd_live },
+	{ "record", "history: every lifetime into a database, as a service that keeps no privilege", FOR_RECORD, cmd_record },
 	{ "stats", "lifetimes by port, process, destination or container", FOR_STATS, cmd_stats },
 	{ "who", "who has a port now: PORT[-PORT][/PROTO]..., or - for lines of stdin", FOR_WHO, cmd_who },
 	{ "pool", "the ephemeral range: size, reserved, held, left, by namespace and destination", FOR_POOL, cmd_pool },

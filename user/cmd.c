@@ -11,11 +11,14 @@
 #include "user/mem.h"
 #include "user/netns.h"
 
-static int load_annotations(struct tracing *tracing, const struct options *options)
+int tracing_annotate(struct tracing *tracing, const struct options *options)
 {
 	struct annotate_error error;
-	int r = annotate_new(&tracing->annotations);
+	int r;
 
+	if (tracing->annotations)
+		return STATUS_DONE;
+	r = annotate_new(&tracing->annotations);
 	if (r) {
 		log_error("no memory for the table of ports");
 		return STATUS_FAILED;
@@ -55,7 +58,7 @@ static int find_cgroup(struct tracing *tracing, const struct options *options)
 
 int tracing_set(struct tracing *tracing, const struct options *options)
 {
-	int status = load_annotations(tracing, options);
+	int status = tracing_annotate(tracing, options);
 
 	tracing->run.probe.settings = options->settings;
 	if (!status)

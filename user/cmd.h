@@ -25,6 +25,7 @@ int cmd_probes(const struct options *options);
 int cmd_who(const struct options *options);
 int cmd_pool(const struct options *options);
 int cmd_audit(const struct options *options);
+int cmd_record(const struct options *options);
 
 /* What a tracing command stands on. */
 struct tracing {
@@ -36,7 +37,10 @@ struct tracing {
 
 #define TRACING_INIT ((struct tracing){ .cgroup_root = -1 })
 
-/* Fills in everything of run but the sink. STATUS_DONE, or logged. */
+/* Loads the annotations, once. STATUS_DONE, or logged. */
+int tracing_annotate(struct tracing *tracing, const struct options *options);
+
+/* Fills in everything, of run all but the sink. STATUS_DONE, or logged. */
 int tracing_set(struct tracing *tracing, const struct options *options);
 void tracing_clear(struct tracing *tracing);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* portwake stats: lifetimes added up over a stretch of time. */
+/* portwake stats: lifetimes added up over a stretch of time, from now on or from the history. */
 #include "user/cmd.h"
 
 #include <inttypes.h>
@@ -8,12 +8,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "user/clock.h"
 #include "user/json.h"
 #include "user/line.h"
 #include "user/log.h"
 #include "user/output.h"
+#include "user/past.h"
 #include "user/sink_text.h"
 #include "user/stats.h"
+#include "user/stats_past.h"
 
 #define TEXT_MAX (64u << 20)
 
@@ -69,7 +72,18 @@ static void on_held(void *arg, const struct lifetime *lifetime, uint64_t now)
 
 static const struct sink_ops stats_sink = { .change = on_change, .held = on_held };
 
-/* ---- JSON ---- */
+/* ---- JSON and CSV ---- */
+
+static const char *const columns[] = {
+	"event", "by", "other", "proto", "netns", "port", "remote_addr", "remote_port", "container", "pid", "comm", "exe",
+	"lifetimes", "now", "held_ns", "shortest_ns", "median_ns", "p99_ns", "longest_ns", "reuse_shortest_ns",
+	"reuse_median_ns", "last_pid", "last_comm", "last_exe", "denials", "since", "until", "lost", "reason",
+};
+
+static int put_line(const struct options *o, const struct js *js, struct buf *out)
+{
+	return o->json ? js_line(js, out) : js_csv(js, columns, ARRAY_SIZE(columns), out);
+}
 
 static void put_key(struct js *js, const struct stats_row *row, enum stats_by by)
 {
@@ -133,9 +147,10 @@ static void put_gaps(struct js *js, const struct hist *gaps)
 	}
 }
 
-static void json_row(const struct stats_row *row, enum stats_by by, struct buf *out)
+static void json_row(const struct stats_row *row, const struct options *o, struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
+	enum stats_by by = o->by;
 
 	js_str(&js, "event", "stats");
 	js_str(&js, "by", stats_by_name(by));
@@ -149,8 +164,11 @@ static void json_row(const struct stats_row *row, enum stats_by by, struct buf *
 	put_gaps(&js, &row->gaps);
 	if (by != STATS_BY_PROCESS)
 		put_owner(&js, row->last_owner, "last_pid", "last_comm", "last_exe");
-	js_uint(&js, "denials", row->denials);
-	(void)!js_line(&js, out);
+	if (o->since)
+		js_null(&js, "denials");
+	else
+		js_uint(&js, "denials", row->denials);
+	(void)!put_line(o, &js, out);
 }
 
 /* ---- text ---- */
@@ -180,14 +198,19 @@ static void text_cell(struct buf *out, bool known, uint64_t ns)
 	buf_printf(out, " %9s", known ? span_text(ns, text) : "-");
 }
 
-static void text_row(const struct stats_row *row, enum stats_by by, struct buf *out)
+static void text_row(const struct stats_row *row, const struct options *o, struct buf *out)
 {
 	const struct hist *held = &row->held;
+	enum stats_by by = o->by;
 	size_t start = out->len;
 
 	text_key(row, by, out);
 	buf_pad(out, start, 24);
-	buf_printf(out, " %9" PRIu64 " %6" PRIu64 " %6" PRIu64, row->lifetimes, row->now, row->denials);
+	buf_printf(out, " %9" PRIu64 " %6" PRIu64, row->lifetimes, row->now);
+	if (o->since)
+		buf_printf(out, " %6s", "-");
+	else
+		buf_printf(out, " %6" PRIu64, row->denials);
 	text_cell(out, true, row->held_ns);
 	text_cell(out, held->count, held->min);
 	text_cell(out, held->count, hist_percentile(held, 0.5));
@@ -212,7 +235,7 @@ static void text_head(enum stats_by by, struct buf *out)
 		   by == STATS_BY_PROCESS ? "COMM" : "LAST");
 }
 
-/* ---- the command ---- */
+/* ---- output ---- */
 
 /* Waits for a slow reader, until a signal says not to: -EINTR. */
 static int write_all(const struct buf *out)
@@ -239,24 +262,94 @@ static int write_all(const struct buf *out)
 	return 0;
 }
 
-static int print_rows(struct stats *stats, const struct options *options)
+static int format_rows(struct stats *stats, const struct options *options, struct buf *out)
 {
-	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
 	const struct stats_row *const *rows;
 	size_t count;
 	int r = stats_rows(stats, options->sort, &rows, &count);
 
 	if (r)
 		return r;
-	if (!options->json)
-		text_head(options->by, &out);
+	if (options->format == FORMAT_TEXT)
+		text_head(options->by, out);
+	else if (options->format == FORMAT_CSV)
+		(void)!js_csv_head(columns, ARRAY_SIZE(columns), out);
 	for (size_t i = 0; i < count; i++)
-		(options->json ? json_row : text_row)(rows[i], options->by, &out);
-	r = buf_error(&out);
+		(options->format == FORMAT_TEXT ? text_row : json_row)(rows[i], options, out);
+	return buf_error(out);
+}
+
+static int print_rows(struct stats *stats, const struct options *options)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
+	int r = format_rows(stats, options, &out);
+
 	return r ? r : write_all(&out);
 }
 
-int cmd_stats(const struct options *options)
+/* ---- from the history ---- */
+
+struct blinds {
+	const struct options *options;
+	struct buf *out;
+};
+
+static int on_blind(void *arg, const struct blind *blind)
+{
+	struct blinds *blinds = arg;
+	_cleanup_js_ struct js js = js_object();
+
+	if (blinds->options->format == FORMAT_TEXT) {
+		past_text_blind(blind, blinds->out);
+	} else {
+		past_put_blind(&js, blind);
+		(void)!put_line(blinds->options, &js, blinds->out);
+	}
+	return buf_error(blinds->out);
+}
+
+/* STATUS_DONE, or logged. */
+static int count_past(struct stats_past *past)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
+	struct blinds blinds = { past->options, &out };
+	int r = stats_past_count(past);
+
+	if (past->not_counted)
+		log_warn("no memory to count %" PRIu64 " lifetimes", past->not_counted);
+	if (!r)
+		r = format_rows(past->stats, past->options, &out);
+	if (!r)
+		r = stats_past_blind(past, on_blind, &blinds);
+	if (!r)
+		return print_all(&out);
+	log_error("%s", buf_error(&out) || r == -ENOMEM ? strerror(-r) : history_why(past->history));
+	return STATUS_FAILED;
+}
+
+static int stats_of_past(const struct options *options)
+{
+	_cleanup_history_ struct history *history = NULL;
+	_cleanup_crowd_ struct crowd crowd = { { 0 } };
+	_cleanup_stats_ struct stats *stats = stats_new(options->by, &past_stats_ops, &crowd);
+	struct stats_past past = { .stats = stats, .crowd = &crowd, .options = options, .now = now_realtime() };
+	char why[512] = "";
+
+	if (!stats) {
+		log_error("no memory");
+		return STATUS_FAILED;
+	}
+	if (history_open(options->db ? options->db : HISTORY_DB, &history, why, sizeof(why))) {
+		log_error("%s", why);
+		return STATUS_FAILED;
+	}
+	past.history = history;
+	return count_past(&past);
+}
+
+/* ---- the command ---- */
+
+static int stats_from_now(const struct options *options)
 {
 	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
 	_cleanup_stats_ struct stats *stats = NULL;
@@ -283,4 +376,9 @@ int cmd_stats(const struct options *options)
 	if (!r)
 		r = print_rows(stats, options);
 	return tracing_report(options, &result, r);
+}
+
+int cmd_stats(const struct options *options)
+{
+	return options->since ? stats_of_past(options) : stats_from_now(options);
 }

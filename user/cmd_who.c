@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* portwake who: who has a port now. */
+/* portwake who: who has a port, or had it. */
 #include "user/cmd.h"
 
 #include <netdb.h>
@@ -14,6 +14,7 @@
 #include "user/map.h"
 #include "user/mem.h"
 #include "user/netns.h"
+#include "user/past.h"
 #include "user/range.h"
 #include "user/who.h"
 
@@ -27,6 +28,11 @@
 struct who {
 	const struct options *options;
 	struct tracing *tracing;
+	bool can_look;		/* tracing is set */
+	struct history *history;	/* NULL: not tried yet, or why not */
+	bool tried, told;	/* to open it; why not, if it could not be */
+	char why[512];
+	struct moment asked;	/* of questions that name no time; last 0: now */
 	struct range range;
 	uint32_t netns;
 	uint64_t time;		/* of the look; ns since 1970 */
@@ -34,7 +40,8 @@ struct who {
 	struct map cmdlines;	/* struct process -> char *; "" none */
 	struct buf out;
 	unsigned int line;	/* of stdin */
-	bool bad;		/* a line was refused */
+	bool lines;		/* questions are lines of stdin: one that cannot be answered leaves the others */
+	bool bad;		/* there was such a line */
 };
 
 /* ---- what answers ask back ---- */
@@ -92,67 +99,211 @@ static int on_flush(void *arg, struct buf *out)
 	return out->len < OUT_READY ? 0 : write_out(out);
 }
 
-/* ---- one look ---- */
-
 static int fail(int r)
 {
 	log_error("%s: %s", r == -ENOMEM || r == -ENOBUFS ? "the answer" : "stdout", strerror(-r));
 	return STATUS_FAILED;
 }
 
+/* ---- where answers come from ---- */
+
+static int on_netns(void *arg, uint32_t inode)
+{
+	struct who *who = arg;
+
+	who->netns = inode;
+	(void)!range_read(&who->range);
+	for (uint32_t i = 0; i < who->options->settings.netns_count; i++)
+		who->in_view[i] |= who->options->settings.netns[i] == inode;
+	return 0;
+}
+
+static int find_own_range(struct who *who)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/net", &st) < 0)
+		return -errno;
+	return on_netns(who, (uint32_t)st.st_ino);
+}
+
+/* The namespace that is asked about; of several, and of none, our own. -ENOENT: one asked about is not in view. */
+static int find_range(struct who *who)
+{
+	const struct pw_settings *s = &who->options->settings;
+	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
+
+	for (uint32_t i = 0; i < s->netns_count && !r; i++)
+		r = who->in_view[i] ? 0 : -ENOENT;
+	return r || s->netns_count == 1 ? r : find_own_range(who);
+}
+
+/* Tracing's ground, which takes root; once, and for questions about now only. */
+static int prepare_look(struct who *who)
+{
+	int r;
+
+	if (who->can_look)
+		return STATUS_DONE;
+	r = tracing_set(who->tracing, who->options);
+	if (r)
+		return r;
+	r = find_range(who);
+	if (r == -ENOENT) {
+		log_error("--netns: %s network namespace is not in view: no process and no mount here shows it",
+			  who->options->settings.netns_count > 1 ? "one such" : "that");
+		return STATUS_USAGE;
+	}
+	if (r)
+		log_warn("the ephemeral range cannot be read: %s", strerror(-r));
+	who->can_look = true;
+	return STATUS_DONE;
+}
+
+static bool has_history(struct who *who)
+{
+	const char *db = who->options->db ? who->options->db : HISTORY_DB;
+
+	if (!who->tried)
+		(void)!history_open(db, &who->history, who->why, sizeof(who->why));
+	who->tried = true;
+	return who->history;
+}
+
+/* The file alone: a namespace of the past need not be there, so the range is always our own. */
+static int prepare_past(struct who *who)
+{
+	int r = tracing_annotate(who->tracing, who->options);
+
+	if (r)
+		return r;
+	if (!who->can_look)
+		(void)!find_own_range(who);
+	if (has_history(who))
+		return STATUS_DONE;
+	if (!who->told)
+		log_error("%s", who->why);
+	who->told = who->bad = true;
+	return who->lines ? STATUS_DONE : STATUS_FAILED;
+}
+
+/* What the history adds to a look: nothing where there is none, which is told only of one that was named. */
+static void recall(struct who *who, const struct question *questions, size_t count, struct recall *recall)
+{
+	if (!has_history(who) && who->options->db && !who->told) {
+		log_warn("since when and by whom is not told: %s", who->why);
+		who->told = true;
+	}
+	for (size_t i = 0; i < count && who->history; i++) {
+		const struct question *q = &questions[i];
+
+		if (!question_is_past(q) &&
+		    recall_take(recall, who->history, q->first, q->last, q->protos, now_realtime()))
+			return;
+	}
+}
+
+/* ---- answers ---- */
+
+static struct about about_of(struct who *who)
+{
+	return (struct about){
+		.format = who->options->format, .annotations = who->tracing->annotations, .range = &who->range,
+		.netns = who->netns, .service = on_service, .flush = on_flush, .arg = who,
+	};
+}
+
+static int answer_past(struct who *who, const struct question *question)
+{
+	struct past_answers answers = {
+		.about = about_of(who), .history = who->history,
+		.netns = who->options->settings.netns, .netns_count = who->options->settings.netns_count,
+	};
+	int r = past_answer(&answers, question, &who->out);
+
+	if (!answers.why)
+		return r ? fail(r) : STATUS_DONE;
+	log_error("%s", answers.why);
+	return STATUS_FAILED;
+}
+
+static int answer_one(struct who *who, const struct answers *now, const struct question *question)
+{
+	int r;
+
+	if (question_is_past(question))
+		return who->history ? answer_past(who, question) : STATUS_DONE;
+	r = answer(now, question, &who->out);
+	return r ? fail(r) : STATUS_DONE;
+}
+
 static int answer_all(struct who *who, const struct holders *holders, const struct question *questions, size_t count)
 {
-	struct answers answers = {
-		.json = who->options->json, .annotations = who->tracing->annotations, .range = &who->range,
-		.netns = who->netns, .time = who->time, .cmdline = on_cmdline, .service = on_service, .flush = on_flush,
-		.arg = who,
-	};
+	_cleanup_recall_ struct recall recalled = { .boot = NULL };
+	struct answers answers = { .about = about_of(who), .time = who->time, .cmdline = on_cmdline, .recall = &recalled };
 	int r = answers_index(&answers, holders);
+	int status = r ? fail(r) : STATUS_DONE;
 
-	for (size_t i = 0; i < count && !r; i++)
-		r = answer(&answers, &questions[i], &who->out);
-	if (!r)
-		r = write_out(&who->out);
+	if (holders->count)
+		recall(who, questions, count, &recalled);
+	for (size_t i = 0; i < count && !status; i++)
+		status = answer_one(who, &answers, &questions[i]);
+	r = status ? 0 : write_out(&who->out);
 	pw_free(answers.by_port);
 	/* They go by the processes of this look. */
 	forget_cmdlines(&who->cmdlines);
-	return r ? fail(r) : STATUS_DONE;
+	return r ? fail(r) : status;
+}
+
+/* What is there to look at now; nothing when all ask for the past. */
+static int look(struct who *who, struct port_set *ports, unsigned int protos, struct holders *holders)
+{
+	struct probe_options filter = who->tracing->run.probe;
+	char why[512] = "";
+
+	filter.ports = ports;
+	filter.settings.protos = protos;
+	if (!protos || !holders_take(holders, &filter, who->tracing->identity, why, sizeof(why)))
+		return STATUS_DONE;
+	log_error("cannot look here: %s", why);
+	return STATUS_CANNOT;
 }
 
 static int look_and_answer(struct who *who, const struct question *questions, size_t count)
 {
 	_cleanup_holders_ struct holders holders = HOLDERS_INIT;
-	struct probe_options filter = who->tracing->run.probe;
 	struct port_set ports = { { 0 } };
-	char why[512] = "";
-	int r;
+	unsigned int protos = 0;
+	bool past = false;
+	int status;
 
-	who->time = now_boottime() + (uint64_t)clock_offset();
-	filter.ports = &ports;
-	filter.settings.protos = 0;
-	for (size_t i = 0; i < count; i++)
-		question_widen(&questions[i], &ports, &filter.settings.protos);
-	if (!filter.settings.protos)
-		return answer_all(who, &holders, questions, count);
-	r = holders_take(&holders, &filter, who->tracing->identity, why, sizeof(why));
-	if (r) {
-		log_error("cannot look here: %s", why);
-		return STATUS_CANNOT;
+	for (size_t i = 0; i < count; i++) {
+		question_widen(&questions[i], &ports, &protos);
+		past |= question_is_past(&questions[i]);
 	}
-	return answer_all(who, &holders, questions, count);
+	status = protos ? prepare_look(who) : STATUS_DONE;
+	if (!status && past)
+		status = prepare_past(who);
+	who->time = now_boottime() + (uint64_t)clock_offset();
+	if (!status)
+		status = look(who, &ports, protos, &holders);
+	return status ? status : answer_all(who, &holders, questions, count);
 }
 
 /* ---- questions on the command line ---- */
 
-static int parse_words(const struct options *o, struct question *questions)
+static int parse_words(const struct who *who, struct question *questions)
 {
+	const struct options *o = who->options;
 	char why[300];
 
 	for (size_t i = 0; i < o->word_count; i++) {
-		if (!strcmp(o->words[i], "-"))
+		if (!strcmp(o->words[i], "-")) {
 			snprintf(why, sizeof(why), "'-' (lines of stdin) stands alone");
-		else if (!question_parse(o->words[i], o->settings.protos, &questions[i], why, sizeof(why)))
+		} else if (!question_parse(o->words[i], o->settings.protos, &questions[i], why, sizeof(why))) {
+			questions[i].time = who->asked;
 			continue;
+		}
 		log_error("%s", why);
 		return STATUS_USAGE;
 	}
@@ -219,12 +370,15 @@ static int next_line(struct input *in, char line[LINE_SIZE])
 
 static void take_line(struct who *who, const char *line, bool cut, struct question *questions, size_t *count)
 {
+	struct question *question = &questions[*count];
 	char why[300];
 
 	who->line++;
 	if (cut) {
 		snprintf(why, sizeof(why), "the line is longer than %d bytes", LINE_SIZE - 1);
-	} else if (!question_parse_line(line, who->options->settings.protos, &questions[*count], why, sizeof(why))) {
+	} else if (!question_parse_line(line, who->options->settings.protos, now_realtime(), question, why, sizeof(why))) {
+		if (!question_is_past(question))
+			question->time = who->asked;
 		++*count;
 		return;
 	}
@@ -266,61 +420,39 @@ static int ask_lines(struct who *who)
 
 /* ---- the command ---- */
 
-static int on_netns(void *arg, uint32_t inode)
+/* What --at, or --since and --until, ask for. */
+static struct moment asked_time(const struct options *o)
 {
-	struct who *who = arg;
-
-	who->netns = inode;
-	(void)!range_read(&who->range);
-	for (uint32_t i = 0; i < who->options->settings.netns_count; i++)
-		who->in_view[i] |= who->options->settings.netns[i] == inode;
-	return 0;
+	if (!o->since)
+		return o->at;
+	return (struct moment){ o->since, o->until ? o->until : now_realtime() };
 }
 
-/* The namespace that is asked about; of several, and of none, our own. -ENOENT: one asked about is not in view. */
-static int find_range(struct who *who)
+static int answer_words(struct who *who)
 {
-	const struct pw_settings *s = &who->options->settings;
-	struct stat st;
-	int r = s->netns_count ? netns_walk(s->netns, s->netns_count, on_netns, who) : 0;
+	_cleanup_free_ struct question *questions = pw_calloc(who->options->word_count, sizeof(*questions));
+	int r = questions ? parse_words(who, questions) : fail(-ENOMEM);
 
-	for (uint32_t i = 0; i < s->netns_count && !r; i++)
-		r = who->in_view[i] ? 0 : -ENOENT;
-	if (r || s->netns_count == 1)
-		return r;
-	if (stat("/proc/self/ns/net", &st) < 0)
-		return -errno;
-	return on_netns(who, (uint32_t)st.st_ino);
+	return r ? r : look_and_answer(who, questions, who->options->word_count);
 }
 
 int cmd_who(const struct options *options)
 {
-	_cleanup_free_ struct question *questions = pw_calloc(options->word_count + 1, sizeof(*questions));
 	_cleanup_tracing_ struct tracing tracing = TRACING_INIT;
-	struct who who = { .options = options, .tracing = &tracing, .out = BUF_INIT(OUT_MAX) };
-	bool lines = options->word_count == 1 && !strcmp(options->words[0], "-");
+	struct who who = { .options = options, .tracing = &tracing, .out = BUF_INIT(OUT_MAX), .asked = asked_time(options) };
 	int r;
 
 	if (!options->word_count) {
 		log_error("which port? as in: portwake who 443 53/udp 8000-8099, or - for lines of stdin");
 		return STATUS_USAGE;
 	}
-	if (!questions)
-		return fail(-ENOMEM);
-	r = lines ? STATUS_DONE : parse_words(options, questions);
-	if (!r)
-		r = tracing_set(&tracing, options);
-	if (r)
-		return r;
-	r = find_range(&who);
-	if (r == -ENOENT) {
-		log_error("--netns: %s network namespace is not in view: no process and no mount here shows it",
-			  options->settings.netns_count > 1 ? "one such" : "that");
-		return STATUS_USAGE;
-	}
-	if (r)
-		log_warn("the ephemeral range cannot be read: %s", strerror(-r));
-	r = lines ? ask_lines(&who) : look_and_answer(&who, questions, options->word_count);
+	(void)!about_head(options->format, &who.out);
+	who.lines = options->word_count == 1 && !strcmp(options->words[0], "-");
+	r = who.lines ? ask_lines(&who) : answer_words(&who);
+	/* Without a line there was no answer, and CSV still has its head. */
+	if (!r && write_out(&who.out))
+		r = fail(-errno);
+	history_free(&who.history);
 	buf_done(&who.out);
 	return r;
 }

@@ -7,11 +7,8 @@
 
 #include "user/budget.h"
 #include "user/clock.h"
-#include "user/diag.h"
 #include "user/map.h"
 #include "user/mem.h"
-#include "user/netns.h"
-#include "user/procfd.h"
 
 #define SHARE_NS 100000000ULL		/* an explanation is shared for so long, */
 #define RANGE_NS 200000000ULL		/* and the range of a namespace is believed */
@@ -115,7 +112,8 @@ static void keep(struct gather *g, const struct rival *rival)
 
 static void keep_block(struct gather *g, size_t count)
 {
-	bool looked = count && !probe_look(g->denials->options.probe, g->looks, count);
+	const struct view *view = &g->denials->options.view;
+	bool looked = count && !view->ops->look(view->arg, g->looks, count);
 
 	for (size_t i = 0; i < count; i++) {
 		if (looked)
@@ -132,7 +130,7 @@ static void gather_port(struct gather *g)
 	uint64_t now = now_boottime();
 	size_t count = 0;
 
-	for (; l; l = l->port_next) {
+	for (; l; l = tracker_port_next(g->denials->options.tracker, l)) {
 		if (e->cookie && l->cookie == e->cookie)
 			continue;
 		rival_of(l, e->time, &g->block[count]);
@@ -200,20 +198,19 @@ static void on_row(void *arg, const struct diag_row *row)
 	});
 }
 
-static int dump_port(void *arg, uint32_t netns)
+static struct view_place place_of(const struct event *denied)
 {
-	struct gather *g = arg;
+	return (struct view_place){ denied->netns, denied->process.pid };
+}
+
+static void dump_port(struct gather *g)
+{
+	const struct view *view = &g->denials->options.view;
 	struct diag_query query = {
 		.proto = g->denied->proto, .states = DIAG_ANY, .first = g->denied->port, .last = g->denied->port,
 	};
 
-	(void)netns;
-	query.family = AF_INET;
-	if (!diag_dump(&query, on_row, g)) {
-		query.family = AF_INET6;
-		diag_dump(&query, on_row, g);
-	}
-	return 1;
+	view->ops->dump(view->arg, place_of(g->denied), &query, on_row, g);
 }
 
 static bool lacks_time(const struct gather *g)
@@ -232,7 +229,7 @@ static void gather_conflict(struct gather *g)
 	gather_port(g);
 	if ((g->count && !lacks_time(g)) || !budget_allows(&d->budget, now))
 		return;
-	netns_visit(g->denied->netns, g->denied->process.pid, dump_port, g);
+	dump_port(g);
 	spend(d, now);
 }
 
@@ -340,30 +337,18 @@ static void on_count_row(void *arg, const struct diag_row *row)
 	c->usage->time_waits += row->time_wait;
 }
 
-static int dump_range(void *arg, uint32_t netns)
-{
-	struct count *c = arg;
-	struct diag_query query = {
-		.proto = c->denied->proto, .states = DIAG_ANY, .first = c->range->low, .last = c->range->high,
-	};
-
-	(void)netns;
-	query.family = AF_INET;
-	if (!diag_dump(&query, on_count_row, c)) {
-		query.family = AF_INET6;
-		diag_dump(&query, on_count_row, c);
-	}
-	return 1;
-}
-
 /* Of a filtered tracker the sum is not the kernel's: then that is asked, and who they are is told of those it knows. */
 static void count_by_dump(struct gather *g, struct count *c)
 {
+	const struct view *view = &g->denials->options.view;
+	struct diag_query query = {
+		.proto = c->denied->proto, .states = DIAG_ANY, .first = c->range->low, .last = c->range->high,
+	};
 	struct usage *u = c->usage;
 
 	memset(c->held, 0, sizeof(c->held));
 	u->held = u->sockets = u->time_waits = 0;
-	netns_visit(g->denied->netns, g->denied->process.pid, dump_range, c);
+	view->ops->dump(view->arg, place_of(g->denied), &query, on_count_row, c);
 }
 
 static void gather_usage(struct gather *g, const struct range *range, struct usage *out)
@@ -395,13 +380,6 @@ static void gather_usage(struct gather *g, const struct range *range, struct usa
 
 /* ---- the explanation ---- */
 
-static int read_range(void *arg, uint32_t netns)
-{
-	(void)netns;
-	range_read(arg);
-	return 1;
-}
-
 /*
  * Of a range used up, as it is now. What could not be read is believed for as long. Beyond the budget one is read each
  * RANGE_NS, and that of another namespace is not known until then.
@@ -412,14 +390,14 @@ static const struct range *range_of(struct denials *d, const struct event *denie
 	uint64_t now = now_boottime();
 	bool fresh = now - d->range_at < RANGE_NS, same = d->range_netns == denied->netns;
 	bool may = budget_allows(&d->budget, now);
+	const struct view *view = &d->options.view;
 
 	if (fresh && same && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
 		return &d->range;
 	if (fresh && !may)
 		return &unknown;
-	d->range = (struct range){ 0 };
 	d->range_netns = denied->netns;
-	netns_visit(denied->netns, denied->process.pid, read_range, &d->range);
+	view->ops->range(view->arg, place_of(denied), &d->range);
 	d->range_at = now;
 	spend(d, now);
 	return &d->range;
@@ -457,13 +435,14 @@ static void find_owners(struct denials *d, struct explanation *e)
 {
 	uint32_t inodes[RIVALS_MAX] = { 0 }, any = 0;
 	struct event_process found[RIVALS_MAX];
+	const struct view *view = &d->options.view;
 	uint64_t now = now_boottime();
 
 	for (size_t i = 0; i < e->rival_count; i++)
 		any |= inodes[i] = e->rivals[i].owner ? 0 : e->rivals[i].inode;
 	if (!any || !budget_allows(&d->budget, now))
 		return;
-	procfd_find(inodes, e->rival_count, found);
+	view->ops->find(view->arg, inodes, e->rival_count, found);
 	for (size_t i = 0; i < e->rival_count; i++)
 		if (inodes[i])
 			e->rivals[i].owner = identity_owner(d->options.identity, &(struct event){ .process = found[i] });

@@ -13,16 +13,16 @@
 #include "user/explain.h"
 #include "user/identity.h"
 #include "user/lifetime.h"
-#include "user/probe.h"
+#include "user/view.h"
 
 struct denials;
 
 #define EXPLANATIONS_MAX 4096
 
 struct denials_options {
-	struct tracker *tracker;	/* all three borrowed */
-	struct probe *probe;
+	struct tracker *tracker;	/* both borrowed */
 	struct identity *identity;
+	struct view view;
 	bool filtered;			/* by owner or by port: the tracker does not know everybody */
 };
 

@@ -45,6 +45,7 @@ void event_addr_set(struct event_addr *out, uint8_t family, const uint8_t *bytes
 
 struct event {
 	enum pw_kind kind;
+	enum pw_how how;	/* PW_SOCK, PW_DENIED */
 	uint64_t time;		/* ns, CLOCK_BOOTTIME */
 	uint64_t cookie;
 	uint16_t port;
@@ -53,24 +54,24 @@ struct event {
 
 	/* PW_SOCK; PW_DENIED: port and addr as asked for, how the call, cookie 0 when the socket has none */
 	uint8_t proto;		/* IPPROTO_* */
-	enum pw_how how;
+	bool by_connect;	/* rows: the number was chosen by connect() */
+	bool held;		/* rows of snapshot_take(): it held the port still when all had been read */
+	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
+	uint8_t traits;		/* rows, PW_DENIED: enum pw_trait */
 	uint16_t remote_port;
 	uint32_t netns;
 	uint64_t sk;
 	uint64_t bucket;
-	bool by_connect;	/* rows: the number was chosen by connect() */
-	bool accepted;		/* rows, once snapshot_settle() has judged: it shares the port of its listener */
-	uint8_t traits;		/* rows, PW_DENIED: enum pw_trait */
-	uint32_t bound_dev;	/* the same: interface index; 0: none */
-	uint32_t sock_uid;	/* the same: of the socket; of a TIME_WAIT nothing */
+	uint32_t bound_dev;	/* rows, PW_DENIED: interface index; 0: none */
+	uint32_t sock_uid;	/* rows, PW_DENIED: of the socket; of a TIME_WAIT nothing */
 	struct event_addr addr;
 	struct event_addr remote;	/* family 0: none */
 
 	struct event_process process;	/* PW_SOCK, PW_DENIED, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
 	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; PW_DENIED: of the call; positive errno, 0 */
+	enum pw_ended ended;		/* PW_TW_END */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
 	uint64_t net, net_cookie;	/* PW_TW_START: of its network namespace, for struct pw_look */
-	enum pw_ended ended;		/* PW_TW_END */
 	const char *exe;		/* PW_PROCESS: of exe_length bytes inside the record; NULL: not known */
 	size_t exe_length;
 };

@@ -10,8 +10,7 @@
 #include "user/mem.h"
 #include "user/schema.h"
 
-#define SORTED_PORTS	256		/* up to so many are answered in order, */
-#define SORTED_ROWS	65536		/* so many at a time */
+#define SORTED_ROWS	65536		/* put in order at a time */
 
 /* A row, before its numbers are looked up. */
 struct found {
@@ -112,7 +111,8 @@ static int tell(struct search *search, const struct found *f, const struct endpo
 		.remote_port = f->remote_port, .proto = endpoint->proto, .how = f->bits & SCHEMA_HOW,
 		.flags = f->bits >> SCHEMA_FLAGS_SHIFT & SCHEMA_FLAGS, .listened = f->bits & SCHEMA_LISTENED,
 		.exact = f->bits & SCHEMA_EXACT && !(f->bits & SCHEMA_BEFORE), .began_before = f->bits & SCHEMA_BEFORE,
-		.lasts = f->lasts, .end_unknown = f->bits & SCHEMA_END_UNKNOWN,
+		.lasts = f->lasts && h->sessions[f->session].runs,
+		.end_unknown = f->bits & SCHEMA_END_UNKNOWN || (f->lasts && !h->sessions[f->session].runs),
 		.cause = f->bits >> SCHEMA_CAUSE_SHIFT & SCHEMA_CAUSE, .error = f->bits >> SCHEMA_ERROR_SHIFT & SCHEMA_ERROR,
 		.addr = endpoint->addr, .remote = f->remote, .since = wall(h, f, f->since), .until = wall(h, f, f->until),
 		.closed_at = wall(h, f, f->closed_at), .tw_at = wall(h, f, f->tw_at), .boot = h->sessions[f->session].boot,
@@ -333,7 +333,7 @@ int history_find(struct history *h, const struct history_query *query,
 	_cleanup_free_ struct wall_window *windows = pw_calloc(h->walls.count + 1, sizeof(*windows));
 	struct search search = {
 		.history = h, .query = query, .on_past = on_past, .arg = arg, .windows = windows,
-		.in_order = query->last - query->first < SORTED_PORTS,
+		.in_order = query->last - query->first < HISTORY_SORTED,
 	};
 	int r = 0;
 

@@ -36,8 +36,8 @@ struct past {
 	bool listened;
 	bool exact;			/* every time here is that of the event */
 	bool began_before;		/* it was held when recording began: since is when it was first seen */
-	bool lasts;			/* held when last heard of: until is that moment, cause is none */
-	bool end_unknown;		/* released in a gap: until is when it was last known to be held */
+	bool lasts;			/* it is held, says a recorder that runs: until is now, cause is none */
+	bool end_unknown;		/* released in a gap, or by no recorder's word: until is when it was last known to be held */
 	enum cause cause;
 	uint32_t error;			/* positive errno that ended it; 0: none */
 	struct event_addr addr, remote;	/* remote.family 0: none */
@@ -72,8 +72,11 @@ struct history_query {
 	uint32_t netns_count;
 };
 
+/* So many ports are told in order. */
+#define HISTORY_SORTED 256
+
 /*
- * Every lifetime of these ports that overlaps the time, by port and since. 0; -errno (with history_why()); what
+ * Every lifetime of these ports that overlaps the time; by port and since, unless they are more than HISTORY_SORTED. 0; -errno (with history_why()); what
  * on_past returns other than 0 ends it and is returned.
  */
 int history_find(struct history *history, const struct history_query *query,

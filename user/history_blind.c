@@ -4,12 +4,9 @@
 
 #include <string.h>
 
-#include "user/clock.h"
 #include "user/history_db.h"
 #include "user/mem.h"
 #include "user/num.h"
-
-#define UNWRITTEN_NS	1000000000ULL	/* what may not be in the file yet */
 
 struct blinds {
 	struct blind *list;
@@ -142,9 +139,8 @@ static int blind_after(struct history *h, struct blinds *blinds)
 {
 	const struct session *last = &h->sessions[h->session_count - 1];
 
-	if (last->runs)
-		return add_blind(blinds, now_realtime() + UNWRITTEN_NS, UINT64_MAX, 0, "not recorded yet");
-	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0, "the recorder does not run");
+	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0,
+			 last->runs ? "not written yet" : "the recorder does not run");
 }
 
 /* Wall times that never were. */

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 
 #include "user/buf.h"
@@ -74,6 +75,19 @@ int history_db_no_memory(struct history *h)
 	return refuse(h->path, -ENOMEM, "there is no memory to read it: give it more", h->why, sizeof(h->why));
 }
 
+/* Whose members may read it, as far as that can be seen. */
+static int refuse_reading(const char *path, char *why, size_t why_size)
+{
+	const struct group *group = NULL;
+	struct stat st;
+
+	if (!stat(path, &st))
+		group = getgrgid(st.st_gid);
+	snprintf(why, why_size, "%s: it may not be read: ask as root, or as a member of the group %s", path,
+		 group ? group->gr_name : "portwake");
+	return -EACCES;
+}
+
 static int check_file(struct history *h, char *why, size_t why_size)
 {
 	struct stat st;
@@ -85,7 +99,7 @@ static int check_file(struct history *h, char *why, size_t why_size)
 		if (r == -ENOENT)
 			return refuse(h->path, r, "there is no history: begin one with `portwake record`", why, why_size);
 		if (r == -EACCES)
-			return refuse(h->path, r, "it may not be read: ask as root, or as a member of its group", why, why_size);
+			return refuse_reading(h->path, why, why_size);
 		return refuse(h->path, r, strerror(-r), why, why_size);
 	}
 	if (fstat(h->lock, &st) || !S_ISREG(st.st_mode))

@@ -16,6 +16,7 @@
 
 struct identity {
 	int cgroup_root;
+	struct identity_ask ask;
 	struct map processes;		/* key -> struct process */
 	struct map exes;		/* exe_key() -> char * */
 	struct map paths;		/* cgroup id -> char * */
@@ -23,30 +24,24 @@ struct identity {
 	size_t idle_count;
 };
 
-/* FNV-1a. A collision costs a second struct process, never a wrong one: see matches(). */
-static uint64_t mix(uint64_t hash, const void *data, size_t length)
+/* A collision costs a second struct process, never a wrong one: see matches(). */
+static uint64_t mix(uint64_t hash, uint64_t value)
 {
-	const unsigned char *bytes = data;
-
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
-	return hash;
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 32;
 }
 
 static uint64_t exe_key(const struct event_process *p)
 {
-	uint64_t hash = mix(0xcbf29ce484222325ULL, &p->pid, sizeof(p->pid));
-
-	hash = mix(hash, &p->start, sizeof(p->start));
-	return mix(hash, &p->exec_id, sizeof(p->exec_id));
+	return mix(mix(p->start, p->pid), p->exec_id);
 }
 
 static uint64_t process_key(const struct event_process *p)
 {
-	uint64_t hash = mix(exe_key(p), &p->uid, sizeof(p->uid));
+	uint64_t comm[PW_COMM / sizeof(uint64_t)] = { 0 };
 
-	hash = mix(hash, &p->cgroup, sizeof(p->cgroup));
-	return mix(hash, p->comm, strlen(p->comm));
+	memcpy(comm, p->comm, strnlen(p->comm, sizeof(comm)));
+	return mix(mix(mix(mix(exe_key(p), p->uid), p->cgroup), comm[0]), comm[1]);
 }
 
 static bool matches(const struct process *known, const struct event_process *p)
@@ -86,10 +81,8 @@ static const char *path_of_cgroup(struct identity *identity, uint64_t id)
 	char *known = map_get(&identity->paths, id);
 	char *copy;
 
-	if (known || !id || identity->cgroup_root < 0)
+	if (known || !id || identity->ask.cgroup(identity->ask.arg, id, path, sizeof(path)))
 		return known;
-	if (cgroup_path(identity->cgroup_root, id, path, sizeof(path)))
-		return NULL;
 	copy = pw_strdup(path);
 	if (copy)
 		remember(&identity->paths, PATHS_MAX, id, copy);
@@ -172,16 +165,41 @@ static bool is_still(uint32_t pid, uint64_t start)
 	return start_ticks(pid) == start / tick;
 }
 
-static char *exe_by_proc(const struct event_process *p)
+int identity_exe(uint32_t pid, uint64_t start, char *out, size_t size)
 {
-	char link[64], path[4096];
+	char link[64];
 	ssize_t length;
 
-	snprintf(link, sizeof(link), "/proc/%u/exe", p->pid);
-	length = readlink(link, path, sizeof(path) - 1);
-	if (length <= 0 || !is_still(p->pid, p->start))
-		return NULL;
-	return pw_strndup(path, (size_t)length);
+	snprintf(link, sizeof(link), "/proc/%u/exe", pid);
+	length = readlink(link, out, size);
+	if (length < 0)
+		return -errno;
+	if ((size_t)length >= size)
+		return -ENAMETOOLONG;
+	out[length] = '\0';
+	return length && is_still(pid, start) ? 0 : -ENOENT;
+}
+
+static int ask_exe(void *arg _unused, uint32_t pid, uint64_t start, char *out, size_t size)
+{
+	return identity_exe(pid, start, out, size);
+}
+
+static int ask_cgroup(void *arg, uint64_t id, char *out, size_t size)
+{
+	struct identity *identity = arg;
+
+	return identity->cgroup_root < 0 ? -ENOENT : cgroup_path(identity->cgroup_root, id, out, size);
+}
+
+static char *exe_of(struct identity *identity, const struct event_process *p)
+{
+	const char *told = map_get(&identity->exes, exe_key(p));
+	char path[4096];
+
+	if (told)
+		return pw_strdup(told);
+	return identity->ask.exe(identity->ask.arg, p->pid, p->start, path, sizeof(path)) ? NULL : pw_strdup(path);
 }
 
 int identity_cmdline(const struct process *process, char *out, size_t size)
@@ -235,7 +253,6 @@ static struct process *process_of(struct identity *identity, const struct event 
 {
 	const struct event_process *p = &event->process;
 	struct process *process = pw_calloc(1, sizeof(*process));
-	const char *told = map_get(&identity->exes, exe_key(p));
 	const char *path, *container;
 	size_t length;
 
@@ -248,7 +265,7 @@ static struct process *process_of(struct identity *identity, const struct event 
 	process->start = p->start;
 	process->cgroup_id = p->cgroup;
 	memcpy(process->comm, p->comm, sizeof(process->comm));
-	process->exe = told ? pw_strdup(told) : exe_by_proc(p);
+	process->exe = exe_of(identity, p);
 	path = path_of_cgroup(identity, p->cgroup);
 	if (!path)
 		return process;
@@ -310,9 +327,16 @@ struct identity *identity_new(int cgroup_root)
 {
 	struct identity *identity = pw_calloc(1, sizeof(*identity));
 
-	if (identity)
-		identity->cgroup_root = cgroup_root;
+	if (!identity)
+		return NULL;
+	identity->cgroup_root = cgroup_root;
+	identity->ask = (struct identity_ask){ ask_exe, ask_cgroup, identity };
 	return identity;
+}
+
+void identity_ask_of(struct identity *identity, const struct identity_ask *ask)
+{
+	identity->ask = *ask;
 }
 
 void identity_free(struct identity **identity)

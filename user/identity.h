@@ -33,6 +33,17 @@ struct identity;
 struct identity *identity_new(int cgroup_root);
 void identity_free(struct identity **identity);
 
+/* Who is asked of what has not been told: /proc and the cgroup hierarchy, by whom the privilege it takes has. */
+struct identity_ask {
+	/* As identity_exe() and cgroup_path(). */
+	int (*exe)(void *arg, uint32_t pid, uint64_t start, char *out, size_t size);
+	int (*cgroup)(void *arg, uint64_t id, char *out, size_t size);
+	void *arg;
+};
+
+/* From now on another than this process itself. */
+void identity_ask_of(struct identity *identity, const struct identity_ask *ask);
+
 /* Takes in a PW_PROCESS statement: the executable of what allocates next. Best effort. */
 void identity_learn(struct identity *identity, const struct event *event);
 
@@ -47,6 +58,9 @@ void identity_put(struct identity *identity, struct process *process);
  * thread, a process that is gone, or another one behind the same pid) or -errno.
  */
 int identity_cmdline(const struct process *process, char *out, size_t size);
+
+/* The executable of the process with this pid that began at start. 0; -ENOENT when it has none, or is gone; or -errno. */
+int identity_exe(uint32_t pid, uint64_t start, char *out, size_t size);
 
 /*
  * The container in a cgroup path, as Docker, containerd, CRI-O, Podman, LXC and

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * JSON lines. A value is built member by member, in the order of the calls, and written once as one line.
+ * JSON lines. A value is built as text, member by member, in the order of the calls, and written once as one line.
  *
  *	_cleanup_js_ struct js line = js_object();
  *
@@ -19,12 +19,11 @@
 #include "user/base.h"
 #include "user/buf.h"
 
-struct json_t;
+#define JS_MAX (64u << 20)	/* bytes of one value; past it: -ENOBUFS */
 
-/* An object or an array. */
+/* An object or an array, all but its last bracket. */
 struct js {
-	struct json_t *value;
-	int error;
+	struct buf text;
 };
 
 struct js js_object(void);
@@ -60,6 +59,16 @@ void js_add(struct js *to, const char *key, struct js *child);
  * nothing was added.
  */
 int js_line(const struct js *value, struct buf *out);
+
+/*
+ * Appends the members of an object that columns names, in that order and divided by commas, as one line of CSV (RFC
+ * 4180, but for its newline, which is one byte). What is null, missing, an object or an array is an empty cell; text
+ * is escaped as on a terminal. As js_line().
+ */
+int js_csv(const struct js *value, const char *const *columns, size_t count, struct buf *out);
+
+/* The names themselves as the first line. buf_error(out). */
+int js_csv_head(const char *const *columns, size_t count, struct buf *out);
 
 void js_done(struct js *value);
 

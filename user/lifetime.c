@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "user/map.h"
 #include "user/mem.h"
 
 /* TCP states beyond those of event.h that a socket may lose its port in. */
@@ -14,26 +15,18 @@ enum {
 	STATE_CLOSING = 11,
 };
 
-/* Idle sockets (open, without a port) whose generation is remembered; beyond that the oldest begin again at 1. */
-#define IDLE_MAX 65536
+/* Network namespaces whose address is remembered; a full table starts again. */
+#define NETS_MAX 4096
 
-struct socket_entry {
-	struct lifetime *lifetimes;
-	struct socket_entry *idle_next, *idle_prev;
-	uint64_t cookie;
-	uint32_t generation;
-	bool idle;
+struct net_address {
+	uint64_t net, cookie;
 };
 
 struct tracker {
 	const struct tracker_ops *ops;
 	void *arg;
-	struct map sockets;		/* cookie -> struct socket_entry */
-	struct map ports;		/* port_key() -> first struct lifetime */
-	struct lifetime *all;
-	size_t count;
-	struct socket_entry *idle_first, *idle_last;
-	size_t idle_count;
+	struct lives lives;
+	struct map nets;		/* netns -> struct net_address */
 	bool starting;
 };
 
@@ -66,65 +59,12 @@ const char *how_name(enum pw_how how)
 	return how < PW_HOW_END ? how_names[how] : NULL;
 }
 
-static uint64_t port_key(uint32_t netns, uint8_t proto, uint16_t port)
-{
-	return (uint64_t)netns << 32 | (uint64_t)proto << 16 | port;
-}
-
-/* ---- sockets ---- */
-
-static void idle_unlink(struct tracker *t, struct socket_entry *entry)
-{
-	if (!entry->idle)
-		return;
-	*(entry->idle_prev ? &entry->idle_prev->idle_next : &t->idle_first) = entry->idle_next;
-	*(entry->idle_next ? &entry->idle_next->idle_prev : &t->idle_last) = entry->idle_prev;
-	entry->idle_next = entry->idle_prev = NULL;
-	entry->idle = false;
-	t->idle_count--;
-}
-
-static void socket_forget(struct tracker *t, struct socket_entry *entry)
-{
-	idle_unlink(t, entry);
-	map_del(&t->sockets, entry->cookie);
-	pw_free(entry);
-}
-
-static void idle_append(struct tracker *t, struct socket_entry *entry)
-{
-	entry->idle = true;
-	entry->idle_prev = t->idle_last;
-	*(t->idle_last ? &t->idle_last->idle_next : &t->idle_first) = entry;
-	t->idle_last = entry;
-	if (++t->idle_count > IDLE_MAX)
-		socket_forget(t, t->idle_first);
-}
-
-static struct socket_entry *socket_get(struct tracker *t, uint64_t cookie)
-{
-	struct socket_entry *entry = map_get(&t->sockets, cookie);
-
-	if (entry)
-		return entry;
-	entry = pw_calloc(1, sizeof(*entry));
-	if (!entry)
-		return NULL;
-	entry->cookie = cookie;
-	if (map_put(&t->sockets, cookie, entry)) {
-		pw_free(entry);
-		return NULL;
-	}
-	return entry;
-}
-
 static struct lifetime *find_hold(struct tracker *t, uint64_t cookie, enum hold hold)
 {
-	struct socket_entry *entry = map_get(&t->sockets, cookie);
-	struct lifetime *lifetime = entry ? entry->lifetimes : NULL;
+	struct lifetime *lifetime = lives_socket(&t->lives, cookie);
 
 	while (lifetime && !(lifetime->holds & hold))
-		lifetime = lifetime->cookie_next;
+		lifetime = lives_socket_next(&t->lives, lifetime);
 	return lifetime;
 }
 
@@ -155,52 +95,16 @@ static void emit_by(struct tracker *t, enum what what, struct lifetime *lifetime
 	t->ops->emit(t->arg, &change);
 }
 
-static void unlink_lifetime(struct tracker *t, struct socket_entry *entry, struct lifetime *lifetime)
-{
-	uint64_t key = port_key(lifetime->netns, lifetime->proto, lifetime->port);
-	struct lifetime *first = map_get(&t->ports, key);
-	struct lifetime **at;
-
-	if (first == lifetime && !lifetime->port_next) {
-		map_del(&t->ports, key);
-	} else if (first == lifetime) {
-		/* Replacing a value allocates nothing. */
-		(void)!map_put(&t->ports, key, lifetime->port_next);
-	} else {
-		while (first->port_next != lifetime)
-			first = first->port_next;
-		first->port_next = lifetime->port_next;
-	}
-	for (at = &entry->lifetimes; *at != lifetime; at = &(*at)->cookie_next)
-		;
-	*at = lifetime->cookie_next;
-	*(lifetime->all_prev ? &lifetime->all_prev->all_next : &t->all) = lifetime->all_next;
-	if (lifetime->all_next)
-		lifetime->all_next->all_prev = lifetime->all_prev;
-	t->count--;
-}
-
-static void free_lifetime(struct tracker *t, struct lifetime *lifetime)
-{
-	if (lifetime->owner)
-		t->ops->put(t->arg, lifetime->owner);
-	pw_free(lifetime);
-}
-
 static void release(struct tracker *t, struct lifetime *lifetime, enum cause cause, uint64_t time, bool exact)
 {
-	struct socket_entry *entry = map_get(&t->sockets, lifetime->cookie);
 	struct change change = {
 		.what = WHAT_RELEASE, .cause = cause, .exact = exact, .time = time, .lifetime = lifetime,
 	};
 
 	t->ops->emit(t->arg, &change);
-	unlink_lifetime(t, entry, lifetime);
-	if (!entry->lifetimes && lifetime->closed_at)
-		socket_forget(t, entry);
-	else if (!entry->lifetimes)
-		idle_append(t, entry);
-	free_lifetime(t, lifetime);
+	if (lifetime->owner)
+		t->ops->put(t->arg, lifetime->owner);
+	lives_end(&t->lives, lifetime, !lifetime->closed_at);
 }
 
 /* Ends one hold; the lifetime with it if that was the last. */
@@ -224,8 +128,8 @@ static void end_reused(struct tracker *t, const struct event *e)
 
 	if (e->proto != IPPROTO_TCP || !e->remote.family)
 		return;
-	for (lifetime = tracker_port(t, e->netns, e->proto, e->port); lifetime; lifetime = next) {
-		next = lifetime->port_next;
+	for (lifetime = lives_port(&t->lives, e->netns, e->proto, e->port, true); lifetime; lifetime = next) {
+		next = lives_port_next(&t->lives, lifetime);
 		if (lifetime->cookie == e->cookie && (lifetime->holds & HOLD_SOCK))
 			continue;
 		if (!(lifetime->holds & HOLD_TW) || lifetime->remote_port != e->remote_port)
@@ -238,31 +142,6 @@ static void end_reused(struct tracker *t, const struct event *e)
 
 /* ---- beginnings ---- */
 
-static int link_lifetime(struct tracker *t, struct socket_entry *entry, struct lifetime *lifetime)
-{
-	uint64_t key = port_key(lifetime->netns, lifetime->proto, lifetime->port);
-	struct lifetime *first = map_get(&t->ports, key);
-	int r;
-
-	if (first) {
-		lifetime->port_next = first->port_next;
-		first->port_next = lifetime;
-	} else {
-		r = map_put(&t->ports, key, lifetime);
-		if (r)
-			return r;
-	}
-	idle_unlink(t, entry);
-	lifetime->cookie_next = entry->lifetimes;
-	entry->lifetimes = lifetime;
-	lifetime->all_next = t->all;
-	if (t->all)
-		t->all->all_prev = lifetime;
-	t->all = lifetime;
-	t->count++;
-	return 0;
-}
-
 static void learn(struct lifetime *lifetime, const struct event *e)
 {
 	lifetime->addr = e->addr;
@@ -273,9 +152,9 @@ static void learn(struct lifetime *lifetime, const struct event *e)
 	}
 }
 
-static struct lifetime *lifetime_of(const struct event *e)
+static struct lifetime *lifetime_of(struct tracker *t, const struct event *e)
 {
-	struct lifetime *lifetime = pw_calloc(1, sizeof(*lifetime));
+	struct lifetime *lifetime = lives_new(&t->lives);
 
 	if (!lifetime)
 		return NULL;
@@ -287,12 +166,12 @@ static struct lifetime *lifetime_of(const struct event *e)
 	lifetime->proto = e->proto;
 	lifetime->how = e->how;
 	lifetime->flags = e->flags;
-	lifetime->stale_error = e->error;
+	lifetime->stale_error = (uint8_t)e->error;
 	learn(lifetime, e);
 	if (e->state == STATE_TIME_WAIT) {
 		lifetime->holds = HOLD_TW;
 		lifetime->tw = e->sk;
-		lifetime->inexact = true;
+		lifetime->inexact = lifetime->waits = true;
 	} else {
 		lifetime->holds = HOLD_SOCK;
 		lifetime->sk = e->sk;
@@ -317,20 +196,15 @@ static void mark_listening(struct tracker *t, struct lifetime *lifetime, const s
 
 static int begin(struct tracker *t, const struct event *e)
 {
-	struct socket_entry *entry = socket_get(t, e->cookie);
-	struct lifetime *lifetime;
+	struct lifetime *lifetime = lifetime_of(t, e);
 	enum what what = t->starting && !is_exact(e) ? WHAT_PRESENT : WHAT_ALLOCATE;
 
-	if (!entry)
+	if (!lifetime)
 		return -ENOMEM;
-	lifetime = lifetime_of(e);
-	if (!lifetime || link_lifetime(t, entry, lifetime)) {
-		pw_free(lifetime);
-		if (!entry->lifetimes && !entry->idle)
-			socket_forget(t, entry);
+	if (lives_link(&t->lives, lifetime)) {
+		lives_free(&t->lives, lifetime);
 		return -ENOMEM;
 	}
-	lifetime->generation = ++entry->generation;
 	lifetime->owner = t->ops->owner(t->arg, e);
 	/* A `present` says by its state that it listens: the moment of listen() is not known. */
 	if (what == WHAT_PRESENT)
@@ -342,29 +216,50 @@ static int begin(struct tracker *t, const struct event *e)
 
 /* ---- statements ---- */
 
-static struct lifetime *first_of(struct tracker *t, uint64_t cookie)
-{
-	struct socket_entry *entry = map_get(&t->sockets, cookie);
-
-	return entry ? entry->lifetimes : NULL;
-}
-
 static struct lifetime *find_time_wait(struct tracker *t, uint64_t cookie, uint64_t tw)
 {
-	struct lifetime *lifetime = first_of(t, cookie);
+	struct lifetime *lifetime = lives_socket(&t->lives, cookie);
 
 	while (lifetime && !(lifetime->holds & HOLD_TW && lifetime->tw == tw))
-		lifetime = lifetime->cookie_next;
+		lifetime = lives_socket_next(&t->lives, lifetime);
 	return lifetime;
 }
 
 static bool waits_on_port(struct tracker *t, uint64_t cookie, uint16_t port)
 {
-	struct lifetime *lifetime = first_of(t, cookie);
+	struct lifetime *lifetime = lives_socket(&t->lives, cookie);
 
 	while (lifetime && !(lifetime->holds & HOLD_TW && lifetime->port == port))
-		lifetime = lifetime->cookie_next;
+		lifetime = lives_socket_next(&t->lives, lifetime);
 	return lifetime;
+}
+
+static void forget_nets(struct tracker *t)
+{
+	void *known;
+
+	for (size_t pos = 0; map_next(&t->nets, &pos, NULL, &known);)
+		pw_free(known);
+	map_done(&t->nets);
+}
+
+/* Best effort: what is not known, the kernel is asked without. */
+static void learn_net(struct tracker *t, uint32_t netns, const struct event *e)
+{
+	struct net_address *known = map_get(&t->nets, netns);
+
+	if (!e->net)
+		return;
+	if (!known) {
+		if (map_count(&t->nets) >= NETS_MAX)
+			forget_nets(t);
+		known = pw_calloc(1, sizeof(*known));
+		if (!known || map_put(&t->nets, netns, known)) {
+			pw_free(known);
+			return;
+		}
+	}
+	*known = (struct net_address){ e->net, e->net_cookie };
 }
 
 /* A second TIME_WAIT of one lifetime takes over from the first: it ends later. */
@@ -374,8 +269,8 @@ static void hand_over(struct tracker *t, struct lifetime *lifetime, const struct
 
 	lifetime->holds = HOLD_TW | (e->flags & PW_F_HELD ? HOLD_SOCK : 0);
 	lifetime->tw = tw;
-	lifetime->net = e->net;
-	lifetime->net_cookie = e->net_cookie;
+	lives_wait(&t->lives, lifetime);
+	learn_net(t, lifetime->netns, e);
 	if (!first)
 		return;
 	lifetime->tw_at = e->time;
@@ -404,6 +299,7 @@ static int feed_sock(struct tracker *t, const struct event *e)
 
 	if (e->state == STATE_TIME_WAIT)
 		return feed_time_wait_row(t, e);
+	lives_expect(&t->lives, e);
 	end_reused(t, e);
 	lifetime = find_hold(t, e->cookie, HOLD_SOCK);
 	if (lifetime && lifetime->port != e->port) {
@@ -463,7 +359,7 @@ static void feed_free(struct tracker *t, const struct event *e)
 		lifetime->listening = false;
 		return;
 	}
-	lifetime->error = error_of(lifetime, e);
+	lifetime->error = (uint8_t)error_of(lifetime, e);
 	if (e->flags & PW_F_LATE)
 		end_hold(t, lifetime, HOLD_SOCK, CAUSE_DISCONNECT, e->time, false);
 	else
@@ -482,17 +378,14 @@ static void mark_closed(struct tracker *t, struct lifetime *lifetime, const stru
 
 static void feed_close(struct tracker *t, const struct event *e)
 {
-	struct socket_entry *entry = map_get(&t->sockets, e->cookie);
-	struct lifetime *lifetime, *next;
+	struct lifetime *lifetime = lives_socket(&t->lives, e->cookie), *next;
 
-	if (!entry)
-		return;
-	if (!entry->lifetimes) {
-		socket_forget(t, entry);
+	if (lifetime && !lifetime->holds) {
+		lives_forget(&t->lives, lifetime);
 		return;
 	}
-	for (lifetime = entry->lifetimes; lifetime; lifetime = next) {
-		next = lifetime->cookie_next;
+	for (; lifetime; lifetime = next) {
+		next = lives_socket_next(&t->lives, lifetime);
 		if (!(lifetime->holds & HOLD_SOCK) || e->flags & PW_F_HELD) {
 			mark_closed(t, lifetime, e);
 		} else if (lifetime->proto != IPPROTO_TCP && e->port == lifetime->port) {
@@ -584,19 +477,14 @@ struct tracker *tracker_new(const struct tracker_ops *ops, void *arg)
 void tracker_free(struct tracker **tracker)
 {
 	struct tracker *t = *tracker;
-	struct lifetime *lifetime;
-	void *entry;
 
 	if (!t)
 		return;
-	while ((lifetime = t->all)) {
-		t->all = lifetime->all_next;
-		free_lifetime(t, lifetime);
-	}
-	for (size_t pos = 0; map_next(&t->sockets, &pos, NULL, &entry);)
-		pw_free(entry);
-	map_done(&t->sockets);
-	map_done(&t->ports);
+	for (struct lifetime *lifetime = t->lives.all; lifetime; lifetime = lifetime->all_next)
+		if (lifetime->owner)
+			t->ops->put(t->arg, lifetime->owner);
+	lives_done(&t->lives);
+	forget_nets(t);
 	pw_free(t);
 	*tracker = NULL;
 }
@@ -608,32 +496,49 @@ void tracker_starting(struct tracker *t, bool starting)
 
 struct lifetime *tracker_first(struct tracker *t)
 {
-	return t->all;
+	return t->lives.all;
 }
 
 size_t tracker_count(const struct tracker *t)
 {
-	return t->count;
+	return t->lives.count;
 }
 
 bool tracker_knows(struct tracker *t, uint64_t cookie)
 {
-	const struct socket_entry *entry = map_get(&t->sockets, cookie);
+	const struct lifetime *lifetime = lives_socket(&t->lives, cookie);
 
-	return entry && entry->lifetimes;
+	return lifetime && lifetime->holds;
 }
 
 struct lifetime *tracker_find(struct tracker *t, uint64_t cookie, uint32_t generation)
 {
-	const struct socket_entry *entry = map_get(&t->sockets, cookie);
-	struct lifetime *lifetime = entry ? entry->lifetimes : NULL;
+	struct lifetime *lifetime = lives_socket(&t->lives, cookie);
 
-	while (lifetime && lifetime->generation != generation)
-		lifetime = lifetime->cookie_next;
+	while (lifetime && !(lifetime->holds && lifetime->generation == generation))
+		lifetime = lives_socket_next(&t->lives, lifetime);
 	return lifetime;
 }
 
 struct lifetime *tracker_port(struct tracker *t, uint32_t netns, uint8_t proto, uint16_t port)
 {
-	return map_get(&t->ports, port_key(netns, proto, port));
+	struct lifetime *first = lives_port(&t->lives, netns, proto, port, false);
+
+	return first ? first : lives_port(&t->lives, netns, proto, port, true);
+}
+
+/* Those in TIME_WAIT come after the others. */
+struct lifetime *tracker_port_next(struct tracker *t, const struct lifetime *l)
+{
+	struct lifetime *next = lives_port_next(&t->lives, l);
+
+	return next || l->waits ? next : lives_port(&t->lives, l->netns, l->proto, l->port, true);
+}
+
+void tracker_net(const struct tracker *t, uint32_t netns, struct pw_look *look)
+{
+	const struct net_address *known = map_get(&t->nets, netns);
+
+	look->net = known ? known->net : 0;
+	look->net_cookie = known ? known->cookie : 0;
 }

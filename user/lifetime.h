@@ -25,10 +25,9 @@
 #include <stdint.h>
 
 #include "user/event.h"
-#include "user/map.h"
+#include "user/lives.h"
 
-struct process;		/* user/identity.h; here only handed through */
-struct explanation;	/* user/explain.h; the same */
+struct explanation;	/* user/explain.h; here only handed through */
 
 #define UNKNOWN_NS UINT64_MAX
 
@@ -61,43 +60,6 @@ enum cause {
 const char *what_name(enum what what);
 const char *cause_name(enum cause cause);
 const char *how_name(enum pw_how how);	/* NULL for PW_HOW_NONE */
-
-enum hold {
-	HOLD_SOCK = 1,
-	HOLD_TW = 2,
-};
-
-struct lifetime {
-	struct lifetime *all_next, *all_prev;	/* every lifetime */
-	struct lifetime *port_next;		/* those of the same port */
-	struct lifetime *cookie_next;		/* those of the same socket: at most one holds by HOLD_SOCK */
-	struct process *owner;			/* a reference, given back through ops->put; NULL: unknown */
-	uint64_t cookie;
-	uint64_t sk;				/* kernel address of the sock */
-	uint64_t tw;				/* kernel address of its inet_timewait_sock */
-	uint64_t net, net_cookie;		/* of the namespace of that, for struct pw_look; 0: not told */
-	uint64_t seen;				/* first statement; ns, CLOCK_BOOTTIME, like all times here */
-	uint64_t since;				/* allocated; 0: before we looked */
-	uint64_t closed_at;			/* 0: open */
-	uint64_t tw_at;				/* 0: no TIME_WAIT yet */
-	uint64_t tw_ended;			/* its TIME_WAIT ended early, why is not known yet; 0: no */
-	uint32_t generation;			/* from 1; (cookie, generation) names it */
-	uint32_t netns;
-	uint32_t error;				/* positive errno that ended the hold; 0: none */
-	uint32_t stale_error;			/* sk_err that lay in the socket when it took the port */
-	uint16_t port;
-	uint16_t remote_port;
-	uint8_t proto;
-	uint8_t how;				/* enum pw_how */
-	uint8_t flags;				/* enum pw_flag */
-	uint8_t holds;				/* enum hold */
-	bool listening;
-	bool listened;				/* now or before */
-	bool inexact;				/* a time before its release was approximate */
-	bool stored;				/* the store's own mark: it has told of this one; new ones stand before */
-	struct event_addr addr;
-	struct event_addr remote;
-};
 
 /* A stretch of time in which records were lost. */
 struct gap {
@@ -154,8 +116,12 @@ bool tracker_knows(struct tracker *tracker, uint64_t cookie);
 /* NULL when it has ended. */
 struct lifetime *tracker_find(struct tracker *tracker, uint64_t cookie, uint32_t generation);
 
-/* Every lifetime of a port; then lifetime->port_next. */
+/* Every lifetime of a port; then tracker_port_next(). */
 struct lifetime *tracker_port(struct tracker *tracker, uint32_t netns, uint8_t proto, uint16_t port);
+struct lifetime *tracker_port_next(struct tracker *tracker, const struct lifetime *lifetime);
+
+/* Sets net and net_cookie of a look as the last TIME_WAIT in that network namespace told them; 0: not told. */
+void tracker_net(const struct tracker *tracker, uint32_t netns, struct pw_look *look);
 
 /* A look at the kernel says that this hold (one of enum hold) is over. lifetime is gone when it was its last. */
 void tracker_lost(struct tracker *tracker, struct lifetime *lifetime, enum hold hold, enum cause cause, uint64_t time);

@@ -19,28 +19,36 @@
  *	user/event.c		wire to checked struct
  *	user/snapshot.c		rows of every network namespace in view (netns.c)
  *	user/diag.c		sockets by sock_diag: what iterators do not tell
- *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command
- *	user/lifetime.c		the tracker: statements to lifetimes
+ *	user/run.c		the loop: ring and rows to tracker, timers, gaps, the traced command (child.c)
+ *	user/merge.c		the snapshot into the stream; ends that no hook tells
+ *	user/view.c		what the loop needs privilege for
+ *	user/lifetime.c		the tracker: statements to lifetimes, kept in little memory (lives.c, index.c)
  *	user/denial.c		who holds what a call was denied (procfd.c: by descriptor), within a budget (budget.h)
  *	user/explain.c		why it was denied, and what would help
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
  *	user/detail.c		a denial's details as JSON
- *	user/store.c store_queue.c	changes to rows; the thread that writes them, to the database:
- *	user/store_write.c store_dict.c store_row.h	a batch, what its rows share, a row
- *	user/store_keep.c store_file.c schema.h sql.h	retention; the file, its tables (data/schema.sql)
- *	user/history.c history_db.c	what was recorded, read back,
- *	user/history_blind.c history_clock.c	what it cannot speak for, and the wall clock as it stood
- *	user/stats.c hist.c	lifetimes added up; histogram of times
+ *	user/stats.c hist.c	lifetimes added up (stats_past.c: of the history); histogram of times
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
  *	user/holders.c		who holds ports now, without a tracer
- *	user/question.c who.c	questions about ports, and the answers
+ *	user/question.c		questions about ports
+ *	user/who.c past.c about.c	the answers: about now, about the past, and what both say
+ *	user/recall.c		what a history knows of those who hold ports now
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/cmd_live.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
+ *	user/store.c store_queue.c	changes to rows; the thread that writes them to an SQLite database:
+ *	user/store_write.c store_dict.c store_row.h	a batch, what its rows share, a row
+ *	user/store_keep.c store_file.c schema.h sql.h	retention; the file, and its tables (data/schema.sql)
+ *	user/history.c history_db.c	what was recorded, read back;
+ *	user/history_blind.c history_clock.c	what it cannot speak for; the wall clock as it stood
+ *	user/dbfile.c		its files, for whoever may not make them
+ *	user/broker.c		what a recorder asks of the process that kept some privilege (broker_serve.c, broker_wire.h)
+ *	user/privilege.c	giving it up; notify.c: words to a service manager
+ *
+ *	user/cmd_live.c cmd_record.c cmd_stats.c cmd_who.c cmd_pool.c cmd_audit.c cmd_probes.c	the commands
  *	user/cmd.c		what they share
  *	user/options.c cli.c	options and commands as tables
  *	user/base.h mem.c map.c buf.c escape.c num.c clock.c log.c	the ground

@@ -138,7 +138,7 @@ static uint64_t unit_ns(const char *text)
 		uint64_t ns;
 	} units[] = {
 		{ "", NSEC_PER_SEC }, { "s", NSEC_PER_SEC }, { "ms", NSEC_PER_SEC / 1000 },
-		{ "m", 60 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC },
+		{ "m", 60 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC }, { "d", 86400 * NSEC_PER_SEC },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {

@@ -36,7 +36,7 @@ int num_port_list(const char *text, struct port_set *out);
 /* Bytes: "4096", "64K", "8M", "1G" (powers of 1024; small letters too). */
 int num_size(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/* A length of time in nanoseconds: "5", "1.5", "250ms", "30s", "2m", "1h", up to nine decimals; no unit is s. */
+/* A length of time in nanoseconds: "5", "1.5", "250ms", "30s", "2m", "1h", "7d", up to nine decimals; no unit is s. */
 int num_seconds(const char *text, uint64_t *out);
 
 /* "tcp", "tcp,udp,udplite" to a mask of enum pw_proto (bpf/event.h). */

@@ -5,10 +5,14 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "user/history.h"
 #include "user/ladder.h"
 #include "user/log.h"
 #include "user/netns.h"
 #include "user/probe.h"
+
+#define KEEP_MIN_NS 60000000000ULL
+#define MAX_SIZE_MIN (8u << 20)	/* STORE_SIZE_MIN */
 
 static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
 
@@ -25,6 +29,54 @@ static int refuse(char *why, size_t size, const char *fmt, ...)
 static int set_json(struct options *o, const char *value _unused, char *why _unused, size_t size _unused)
 {
 	o->json = true;
+	o->format = FORMAT_JSON;
+	return 0;
+}
+
+static int set_format(struct options *o, const char *value, char *why, size_t size)
+{
+	static const char *const names[] = { [FORMAT_TEXT] = "text", [FORMAT_JSON] = "json", [FORMAT_CSV] = "csv" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(value, names[i]))
+			continue;
+		o->format = (enum format)i;
+		o->json = o->format == FORMAT_JSON;
+		return 0;
+	}
+	return refuse(why, size, "'%s' is none of text, json, csv", value);
+}
+
+static int set_db(struct options *o, const char *value, char *why, size_t size)
+{
+	if (!*value)
+		return refuse(why, size, "the path is empty");
+	o->db = value;
+	return 0;
+}
+
+static int set_at(struct options *o, const char *value, char *why, size_t size)
+{
+	return clock_moment(value, now_realtime(), &o->at, why, size);
+}
+
+static int set_since(struct options *o, const char *value, char *why, size_t size)
+{
+	struct moment moment;
+
+	if (clock_moment(value, now_realtime(), &moment, why, size))
+		return -EINVAL;
+	o->since = moment.first ? moment.first : 1;
+	return 0;
+}
+
+static int set_until(struct options *o, const char *value, char *why, size_t size)
+{
+	struct moment moment;
+
+	if (clock_moment(value, now_realtime(), &moment, why, size))
+		return -EINVAL;
+	o->until = moment.last;
 	return 0;
 }
 
@@ -62,6 +114,20 @@ static int set_duration(struct options *o, const char *value, char *why, size_t 
 {
 	if (num_seconds(value, &o->duration_ns) || !o->duration_ns)
 		return refuse(why, size, "'%s' is not a length of time; as in 5, 1.5, 250ms, 10m, 2h", value);
+	return 0;
+}
+
+static int set_keep(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_seconds(value, &o->keep_ns) || o->keep_ns < KEEP_MIN_NS)
+		return refuse(why, size, "'%s' is not a length of time of a minute or more; as in 7d, 12h, 90m", value);
+	return 0;
+}
+
+static int set_max_size(struct options *o, const char *value, char *why, size_t size)
+{
+	if (num_size(value, MAX_SIZE_MIN, INT64_MAX, &o->max_size))
+		return refuse(why, size, "'%s' is not a size of 8M or more; as in 500M or 2G", value);
 	return 0;
 }
 
@@ -192,6 +258,14 @@ static int set_sort(struct options *o, const char *value, char *why, size_t size
 
 const struct option_row option_rows[] = {
 	{ "json", 'j', NULL, "one JSON object a line", FOR_ALL, set_json },
+	{ "format", 0, "FORMAT", "text (default), json (the same as --json) or csv", FOR_WHO | FOR_STATS, set_format },
+	{ "at", 'a', "TIME", "who had it then: 2026-11-20 12:03:07, 12:03 (today), -5m", FOR_WHO, set_at },
+	{ "since", 'S', "TIME", "from the recorded history, from this time on: 1h, 12:03, ...", FOR_WHO | FOR_STATS,
+	  set_since },
+	{ "until", 'U', "TIME", "with --since: up to this time, now if it is left out", FOR_WHO | FOR_STATS, set_until },
+	{ "db", 0, "FILE", "of the history; default " HISTORY_DB, FOR_RECORD | FOR_WHO | FOR_STATS, set_db },
+	{ "keep", 0, "TIME", "drop what is older (7d, 12h); default: nothing", FOR_RECORD, set_keep },
+	{ "max-size", 0, "BYTES", "drop the oldest beyond this size (500M, 2G); default: nothing", FOR_RECORD, set_max_size },
 	{ "duration", 'd', "SECONDS", "end after so long (5, 1.5, 10m), or at Ctrl-C; pool: between looks",
 	  FOR_TRACING | FOR_POOL, set_duration },
 	{ "watch", 'w', "[SECONDS]", "look again and again, until Ctrl-C", FOR_POOL, set_watch },
@@ -208,7 +282,7 @@ const struct option_row option_rows[] = {
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
 	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",
-	  FOR_TRACING | FOR_AUDIT | FOR_WHO, set_ports },
+	  FOR_LIVE | FOR_STATS | FOR_AUDIT | FOR_WHO, set_ports },
 	{ "ring-size", 0, "BYTES", "of the ring buffer, a power of two; default 8M", FOR_TRACING, set_ring_size },
 	{ "rung", 0, "[HOOK=]RUNG", "begin at this rung: fentry, kprobe or base; may be repeated",
 	  FOR_TRACING | FOR_PROBES, set_rung },
@@ -273,7 +347,25 @@ static int parse_one(struct options *options, unsigned int command, char **argv,
 	return 0;
 }
 
-int options_parse(struct options *options, unsigned int command, int argc, char **argv, char *why, size_t size)
+/* What each option is right about, and together they are not. */
+static int check_times(const struct options *o, unsigned int command, char *why, size_t size)
+{
+	if (o->at.last && (o->since || o->until))
+		return refuse(why, size, "--at is one time, --since and --until are two: give the one or the others");
+	if (o->until && !o->since)
+		return refuse(why, size, "--until needs --since: from when on?");
+	if (o->until && o->since > o->until)
+		return refuse(why, size, "--since is later than --until");
+	if (!(command & FOR_STATS))
+		return 0;
+	if (o->since && (o->duration_ns || o->command))
+		return refuse(why, size, "--since asks what was recorded: neither --duration nor a command to trace goes with it");
+	if (o->db && !o->since)
+		return refuse(why, size, "--db needs --since: without it what happens from now on is counted");
+	return 0;
+}
+
+static int parse_all(struct options *options, unsigned int command, int argc, char **argv, char *why, size_t size)
 {
 	for (int at = 1; at < argc; at++) {
 		int r;
@@ -297,4 +389,11 @@ int options_parse(struct options *options, unsigned int command, int argc, char 
 			return r;
 	}
 	return 0;
+}
+
+int options_parse(struct options *options, unsigned int command, int argc, char **argv, char *why, size_t size)
+{
+	int r = parse_all(options, command, argc, argv, why, size);
+
+	return r ? r : check_times(options, command, why, size);
 }

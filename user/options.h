@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "bpf/event.h"
+#include "user/clock.h"
 #include "user/num.h"
 #include "user/stats.h"
 
@@ -38,7 +39,8 @@ struct options {
 	enum stats_sort sort;
 	const char *db;			/* --db; NULL: HISTORY_DB */
 	uint64_t keep_ns, max_size;	/* record: --keep, --max-size; 0: no bound */
-	uint64_t at, since, until;	/* ns since 1970; 0: not given */
+	struct moment at;		/* last 0: not given */
+	uint64_t since, until;		/* ns since 1970; 0: not given */
 	enum format format;
 	char *const *command;		/* NULL: none */
 	char **words;			/* what is no option, of a command that takes such */

@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "user/mem.h"
@@ -13,6 +14,7 @@
 #include "portwake.skel.h"
 #pragma GCC diagnostic pop
 
+#define WALK_BYTES 32768	/* what the kernel gathers for one read of an iterator (bpf_seq_read()) */
 #define BATCH 16384	/* records that one probe_consume() hands out at most */
 
 struct probe {
@@ -160,6 +162,45 @@ int probe_losses(struct probe *p, struct probe_loss *out)
 	return r;
 }
 
+uint64_t probe_malformed(const struct probe *p)
+{
+	return p->malformed;
+}
+
+/* ---- letting go ---- */
+
+/* "anon_inode:bpf-map", "anon_inode:bpf_link", "anon_inode:btf", "anon_inode:[perf_event]" */
+static bool is_of_bpf(int dir, const char *name)
+{
+	char link[64];
+	ssize_t length = readlinkat(dir, name, link, sizeof(link) - 1);
+
+	if (length <= 0)
+		return false;
+	link[length] = '\0';
+	return !strncmp(link, "anon_inode:bpf", 14) || !strcmp(link, "anon_inode:btf") ||
+	       !strcmp(link, "anon_inode:[perf_event]");
+}
+
+/* Each number stays taken: what libbpf closes later is nobody else's, and detaches nothing. */
+int probe_let_go(struct probe *p)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	int ring = bpf_map__fd(p->climb.skel->maps.ring);
+	struct dirent *entry;
+
+	if (null < 0 || !fds)
+		return -errno;
+	while ((entry = readdir(fds))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd != ring && is_of_bpf(dirfd(fds), entry->d_name) && dup3(null, fd, O_CLOEXEC) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 /* ---- opening ---- */
 
 /* lockdown(7): "none integrity [confidentiality]", where the last lets no program read kernel memory. */
@@ -247,7 +288,7 @@ static struct bpf_link *iterator(struct probe *p, enum probe_rows rows)
 int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, void *arg)
 {
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(iterator(p, rows)));
-	_Alignas(struct pw_sock) char space[64 * sizeof(struct pw_sock)];
+	_Alignas(struct pw_sock) char space[WALK_BYTES];
 	size_t have = 0;
 	struct event event;
 

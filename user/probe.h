@@ -55,6 +55,15 @@ int probe_consume(struct probe *probe);
 
 int probe_losses(struct probe *probe, struct probe_loss *out);
 
+/* Of these, what is known without asking the kernel. */
+uint64_t probe_malformed(const struct probe *probe);
+
+/*
+ * Lets go of everything but the ring, which goes on being read: for a process that has forked another to keep the
+ * rest. No function but probe_fd(), probe_consume(), probe_malformed(), probe_hooks() and probe_free() is of use then.
+ */
+int probe_let_go(struct probe *probe);
+
 /* Walks one iterator in the network namespace of the calling thread; rows carry PW_F_ROW. 0 or -errno. */
 int probe_walk(struct probe *probe, enum probe_rows rows, probe_event_fn on_row, void *arg);
 

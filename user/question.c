@@ -2,9 +2,20 @@
 /* Questions, as they are typed and as lines of a file have them. */
 #include "user/question.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
-#include "user/clock.h"
+const uint8_t question_protos[QUESTION_PROTOS] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE };
+
+unsigned int question_proto_bit(uint8_t proto)
+{
+	return proto == IPPROTO_TCP ? PW_PROTO_TCP : proto == IPPROTO_UDP ? PW_PROTO_UDP : PW_PROTO_UDPLITE;
+}
+
+bool question_may_be_silent(const struct question *q, uint8_t proto)
+{
+	return proto == IPPROTO_UDPLITE && q->any_proto;
+}
 
 static int refuse(char *why, size_t size, const char *text, const char *reason)
 {
@@ -53,7 +64,7 @@ int question_parse(const char *text, unsigned int asked, struct question *out, c
 	return 0;
 }
 
-int question_parse_line(const char *line, unsigned int asked, struct question *out, char *why, size_t size)
+int question_parse_line(const char *line, unsigned int asked, uint64_t now, struct question *out, char *why, size_t size)
 {
 	struct question q;
 	char word[64], shown[64];
@@ -77,19 +88,15 @@ int question_parse_line(const char *line, unsigned int asked, struct question *o
 	for (length = strlen(line); length && strchr(" \t\r", line[length - 1]);)
 		length--;
 	snprintf(shown, sizeof(shown), "%.*s", (int)length, line);
-	if (*shown && (clock_parse(shown, &q.time) || !q.time)) {
-		snprintf(why, size, "'%s' is not a time; as in 2026-11-20T12:03:07Z or 2026-11-20 12:03:07", shown);
+	if (*shown && clock_moment(shown, now, &q.time, why, size))
 		return -EINVAL;
-	}
-	if (q.time && q.first != q.last)
-		return refuse(why, size, word, "a time goes with one port");
 	*out = q;
 	return 0;
 }
 
 void question_widen(const struct question *q, struct port_set *ports, unsigned int *asked)
 {
-	if (q->time)
+	if (question_is_past(q))
 		return;
 	for (unsigned int port = q->first; port <= q->last; port++)
 		port_set_add(ports, (uint16_t)port);

@@ -2,8 +2,6 @@
 /* Ring to tracker to sink, and what a timer does beside it. */
 #include "user/run.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,13 +10,12 @@
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 
+#include "user/child.h"
 #include "user/clock.h"
 #include "user/denial.h"
 #include "user/lifetime.h"
 #include "user/log.h"
-#include "user/mem.h"
-#include "user/netns.h"
-#include "user/snapshot.h"
+#include "user/merge.h"
 
 #define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
 #define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
@@ -26,18 +23,9 @@
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define CONSUME_BATCHES 32
 #define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
-#define SETTLE_NS 2000000
 #define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
 #define REST_FACTOR 5			/* after a snapshot, none for so many times its own length */
 #define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
-#define TW_LENGTH_NS 58000000000ULL	/* TCP_TIMEWAIT_LEN, less what a timer may be early */
-
-/* Events kept while the snapshot is read; it says what was before them. */
-struct early {
-	struct event *events;
-	size_t count, size;
-	int error;
-};
 
 struct run {
 	const struct run_options *options;
@@ -46,7 +34,8 @@ struct run {
 	struct probe *probe;
 	struct tracker *tracker;
 	struct denials *denials;
-	struct early *early;		/* not NULL: gather, do not feed */
+	struct view_direct direct;
+	struct merge merge;		/* and through whose eyes it looks */
 	int epoll, timer, signals;
 	int64_t offset;			/* clock_offset() */
 	uint64_t ready_at;
@@ -57,8 +46,7 @@ struct run {
 	uint64_t clean_at;		/* when the counters last stood still */
 	struct gap gap;			/* being gathered; lost 0: none */
 	sigset_t inherited;		/* the mask that the command gets back */
-	pid_t command;
-	int command_gate;		/* the command begins when this pipe closes */
+	struct child child;		/* the command */
 	uint64_t snapshot_ns;		/* how long the last snapshot took, */
 	uint64_t gap_closed;		/* and when the one after the last gap was done */
 	size_t unflushed;		/* changes since the sink was flushed */
@@ -137,28 +125,14 @@ static void tell_denied(struct run *run, const struct event *event)
 	on_put(run, change.denied_owner);
 }
 
-static void feed(struct run *run, const struct event *event)
+static void feed(void *arg, const struct event *event)
 {
+	struct run *run = arg;
+
 	if (event->kind == PW_DENIED)
 		tell_denied(run, event);
 	else if (tracker_feed(run->tracker, event))
 		run->no_memory++;
-}
-
-static void keep_early(struct early *early, const struct event *event)
-{
-	if (early->count == early->size) {
-		size_t size = early->size ? early->size * 2 : 4096;
-		struct event *events = pw_reallocarray(early->events, size, sizeof(*events));
-
-		if (!events) {
-			early->error = -ENOMEM;
-			return;
-		}
-		early->events = events;
-		early->size = size;
-	}
-	early->events[early->count++] = *event;
 }
 
 static void on_event(void *arg, const struct event *event)
@@ -167,15 +141,14 @@ static void on_event(void *arg, const struct event *event)
 
 	if (event->kind == PW_PROCESS)
 		identity_learn(run->options->identity, event);
-	else if (run->early)
-		keep_early(run->early, event);
-	else
+	else if (!merge_keep(&run->merge, event))
 		feed(run, event);
 }
 
 /* All that is there; of a ring that fills as fast as it is read, a good part. */
-static int consume(struct run *run)
+static int consume(void *arg)
 {
+	struct run *run = arg;
 	int r = -EAGAIN;
 
 	for (int i = 0; i < CONSUME_BATCHES && r == -EAGAIN && !run->broken; i++)
@@ -183,241 +156,6 @@ static int consume(struct run *run)
 	if (run->broken)
 		return run->broken;
 	return r < 0 && r != -EAGAIN ? r : 0;
-}
-
-/* ---- looks at what no hook tells ---- */
-
-typedef bool (*choose_fn)(const struct lifetime *lifetime);
-
-static bool choose_all(const struct lifetime *lifetime)
-{
-	return (lifetime->holds & HOLD_TW && lifetime->tw) || (lifetime->holds & HOLD_SOCK && lifetime->sk);
-}
-
-/* A TIME_WAIT that does not expire (reset, purged), a kernel socket's end, a datagram socket that only disconnects. */
-static bool choose_hookless(const struct lifetime *lifetime)
-{
-	if (!choose_all(lifetime))
-		return false;
-	if (lifetime->holds & HOLD_TW || lifetime->flags & PW_F_KERNEL)
-		return true;
-	return lifetime->proto != IPPROTO_TCP && lifetime->remote.family && !(lifetime->flags & PW_F_LOCKED);
-}
-
-struct asked {
-	uint64_t cookie;
-	uint32_t generation;
-	enum hold hold;
-};
-
-static void ask_one(const struct lifetime *l, enum hold hold, struct pw_look *look, struct asked *asked)
-{
-	*asked = (struct asked){ l->cookie, l->generation, hold };
-	*look = (struct pw_look){
-		.sk = hold == HOLD_TW ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto,
-		.tw = hold == HOLD_TW, .net = hold == HOLD_TW ? l->net : 0, .net_cookie = l->net_cookie,
-	};
-}
-
-/* Both holds of a lifetime that has two. */
-static size_t ask(struct run *run, choose_fn choose, struct pw_look *looks, struct asked *asked)
-{
-	size_t count = 0;
-
-	for (struct lifetime *l = tracker_first(run->tracker); l; l = l->all_next) {
-		if (!choose(l))
-			continue;
-		if (l->holds & HOLD_TW && l->tw) {
-			ask_one(l, HOLD_TW, &looks[count], &asked[count]);
-			count++;
-		}
-		if (l->holds & HOLD_SOCK && l->sk) {
-			ask_one(l, HOLD_SOCK, &looks[count], &asked[count]);
-			count++;
-		}
-	}
-	return count;
-}
-
-static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool after_loss, uint64_t now)
-{
-	if (after_loss)
-		return CAUSE_UNKNOWN;
-	if (hold == HOLD_TW)
-		return l->tw_at && now - l->tw_at >= TW_LENGTH_NS ? CAUSE_TIME_WAIT : CAUSE_UNKNOWN;
-	if (l->flags & PW_F_KERNEL)
-		return CAUSE_CLOSE;
-	return choose_hookless(l) ? CAUSE_DISCONNECT : CAUSE_UNKNOWN;
-}
-
-static void settle_looks(struct run *run, const struct pw_look *looks, const struct asked *asked, size_t count,
-			 bool after_loss)
-{
-	uint64_t now = now_boottime();
-
-	for (size_t i = 0; i < count; i++) {
-		struct lifetime *l;
-		enum cause cause;
-
-		if (looks[i].held)
-			continue;
-		l = tracker_find(run->tracker, asked[i].cookie, asked[i].generation);
-		if (!l)
-			continue;
-		cause = cause_of_look(l, asked[i].hold, after_loss, now);
-		if (cause == CAUSE_UNKNOWN && looks[i].netns_gone)
-			cause = CAUSE_NETNS;
-		tracker_lost(run->tracker, l, asked[i].hold, cause, now);
-	}
-}
-
-static bool any_gone(struct run *run, const struct pw_look *looks, const struct asked *asked, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!looks[i].held && tracker_find(run->tracker, asked[i].cookie, asked[i].generation))
-			return true;
-	return false;
-}
-
-/* Asks the kernel; then takes in what it said meanwhile; what still seems held is settled by the answers. */
-static int look(struct run *run, choose_fn choose, bool after_loss)
-{
-	size_t room = 2 * tracker_count(run->tracker) + 1, count;
-	_cleanup_free_ struct pw_look *looks = calloc(room, sizeof(*looks));
-	_cleanup_free_ struct asked *asked = calloc(room, sizeof(*asked));
-	int r;
-
-	if (!looks || !asked)
-		return -ENOMEM;
-	count = ask(run, choose, looks, asked);
-	r = count ? probe_look(run->probe, looks, count) : 0;
-	if (!r && count)
-		r = consume(run);
-	/* What ended just then may wait behind a record that another CPU is still writing. */
-	if (!r && any_gone(run, looks, asked, count)) {
-		nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NS }, NULL);
-		r = consume(run);
-	}
-	if (!r)
-		settle_looks(run, looks, asked, count, after_loss);
-	return r;
-}
-
-/* ---- snapshot and merge ---- */
-
-static int compare_early(const void *left, const void *right)
-{
-	const struct event *a = *(const struct event *const *)left, *b = *(const struct event *const *)right;
-
-	return a->cookie < b->cookie ? -1 : a->cookie > b->cookie;
-}
-
-/*
- * Did the live stream tell of this row's port before the row? A send tells of
- * any unconnected socket, old ones too: then the row is the better witness.
- */
-static const struct event *const *first_early(const struct event *const *sorted, size_t count,
-					      const struct event *row)
-{
-	const struct event *const *found = bsearch(&row, sorted, count, sizeof(*sorted), compare_early);
-
-	while (found && found > sorted && found[-1]->cookie == row->cookie)
-		found--;
-	return found;
-}
-
-static bool told_before(const struct event *const *sorted, size_t count, const struct event *row)
-{
-	const struct event *const *found = first_early(sorted, count, row);
-
-	for (; found && found < sorted + count && (*found)->cookie == row->cookie; found++)
-		if ((*found)->kind == PW_SOCK && (*found)->port == row->port && (*found)->how != PW_HOW_SEND &&
-		    !((*found)->flags & (PW_F_UPDATE | PW_F_LATE)) && (*found)->time < row->time)
-			return true;
-	return false;
-}
-
-/* Did it end while the snapshot was read? Then the live stream tells the rest. */
-static bool ends_early(const struct event *const *sorted, size_t count, const struct event *row)
-{
-	const struct event *const *found = first_early(sorted, count, row);
-
-	for (; found && found < sorted + count && (*found)->cookie == row->cookie; found++)
-		if ((*found)->kind != PW_SOCK && (*found)->kind != PW_DENIED && (*found)->time > row->time)
-			return true;
-	return false;
-}
-
-/* Rows of sockets not known yet are looked at once more: one may have been read while its release was under way. */
-static int still_there(struct run *run, const struct snapshot *s, struct pw_look *looks)
-{
-	for (size_t i = 0; i < s->count; i++)
-		looks[i] = (struct pw_look){
-			.sk = s->rows[i].sk, .cookie = s->rows[i].cookie, .port = s->rows[i].port,
-			.proto = s->rows[i].proto, .tw = s->rows[i].state == STATE_TIME_WAIT,
-		};
-	return probe_look(run->probe, looks, s->count);
-}
-
-static bool is_news(struct run *run, const struct event *row, bool held, const struct event *const *sorted,
-		    size_t count)
-{
-	bool known = tracker_knows(run->tracker, row->cookie);
-	bool by_owner = probe_by_owner(&run->filter.settings);
-
-	/* Accepted, perhaps: it may be shown as there at the start, and is never an allocation. */
-	if (!known && snapshot_doubtful(row) && (run->ready_at || by_owner))
-		return false;
-	if (!known && !held && row->sk && !ends_early(sorted, count, row))
-		return false;
-	return !told_before(sorted, count, row);
-}
-
-static int merge(struct run *run, const struct snapshot *s, const struct early *early)
-{
-	_cleanup_free_ struct pw_look *looks = calloc(s->count + 1, sizeof(*looks));
-	_cleanup_free_ const struct event **sorted = calloc(early->count + 1, sizeof(*sorted));
-	int r;
-
-	if (!looks || !sorted)
-		return -ENOMEM;
-	for (size_t i = 0; i < early->count; i++)
-		sorted[i] = &early->events[i];
-	if (early->count)
-		qsort(sorted, early->count, sizeof(*sorted), compare_early);
-	r = still_there(run, s, looks);
-	if (r)
-		return r;
-	for (size_t i = 0; i < s->count; i++)
-		if (is_news(run, &s->rows[i], looks[i].held, sorted, early->count))
-			feed(run, &s->rows[i]);
-	for (size_t i = 0; i < early->count; i++)
-		feed(run, &early->events[i]);
-	return 0;
-}
-
-static int pump(void *arg)
-{
-	return consume(arg);
-}
-
-static int take_snapshot(struct run *run)
-{
-	uint64_t began = now_boottime();
-	_cleanup_snapshot_ struct snapshot snapshot = SNAPSHOT_INIT;
-	struct early early = { 0 };
-	int r;
-
-	run->early = &early;
-	r = snapshot_take(&snapshot, run->probe, &run->filter, pump, run);
-	if (!r)
-		r = consume(run);
-	run->early = NULL;
-	if (!r)
-		r = early.error ? early.error : merge(run, &snapshot, &early);
-	pw_free(early.events);
-	run->snapshot_ns = now_boottime() - began;
-	return r ? r : run->broken;
 }
 
 /* ---- loss ---- */
@@ -441,7 +179,7 @@ static bool losses_rise(struct run *run, uint64_t now)
 	struct probe_loss loss = run->loss;
 	uint64_t before = run->gap.lost;
 
-	if (probe_losses(run->probe, &loss))
+	if (run->merge.view.ops->losses(run->merge.view.arg, &loss))
 		return false;
 	add_loss(run, run->loss.ring, loss.ring, "ring");
 	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
@@ -457,6 +195,15 @@ static bool losses_rise(struct run *run, uint64_t now)
 	return false;
 }
 
+static int take_snapshot(struct run *run)
+{
+	uint64_t began = now_boottime();
+	int r = merge_snapshot(&run->merge);
+
+	run->snapshot_ns = now_boottime() - began;
+	return r ? r : run->broken;
+}
+
 /* Tells the gap, then looks at the world anew: what was released in it ends as unknown. */
 static int close_gap(struct run *run, uint64_t now)
 {
@@ -469,7 +216,7 @@ static int close_gap(struct run *run, uint64_t now)
 	run->clean_at = now;
 	on_change(run, &change);
 	r = take_snapshot(run);
-	return r ? r : look(run, choose_all, true);
+	return r ? r : merge_look(&run->merge, MERGE_ALL, true);
 }
 
 static int watch_losses(struct run *run, bool ending)
@@ -489,38 +236,13 @@ static int watch_losses(struct run *run, bool ending)
 
 /* ---- the command ---- */
 
-static int start_command(struct run *run)
+static int signal_command(struct run *run, int sig)
 {
-	int gate[2];
-	char go;
+	const struct view *view = &run->merge.view;
 
-	if (pipe2(gate, O_CLOEXEC) < 0)
-		return -errno;
-	run->command = fork();
-	if (run->command < 0)
-		return -errno;
-	if (!run->command) {
-		sigprocmask(SIG_SETMASK, &run->inherited, NULL);
-		signal(SIGPIPE, SIG_DFL);
-		close(gate[1]);
-		if (read(gate[0], &go, 1) != 1)
-			_exit(1);
-		/* Our stdout is for data alone. */
-		dup2(STDERR_FILENO, STDOUT_FILENO);
-		execvp(run->options->command[0], run->options->command);
-		log_error("%s: %s", run->options->command[0], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
-	}
-	close(gate[0]);
-	run->command_gate = gate[1];
-	return 0;
-}
-
-static void open_gate(struct run *run)
-{
-	if (run->command_gate >= 0 && write(run->command_gate, "", 1) != 1)
-		log_warn("the command could not be started: %s", strerror(errno));
-	close_fd(&run->command_gate);
+	if (view->ops && view->ops->signal)
+		return view->ops->signal(view->arg, sig);
+	return kill(run->child.pid, sig) < 0 ? -errno : 0;
 }
 
 /* We are the reaper of the command's orphans, so that descent can be seen: all that end come here. */
@@ -530,10 +252,10 @@ static void reap(struct run *run)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid != run->command)
+		if (pid != run->child.pid)
 			continue;
-		run->result->command_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-		run->command = 0;
+		run->result->command_status = child_status(status);
+		run->child.pid = 0;
 		run->stop = true;
 	}
 }
@@ -547,15 +269,25 @@ static void on_signal(struct run *run)
 	while (read(run->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD) {
 			reap(run);
-		} else if (run->command > 0 && !run->result->signalled) {
+		} else if (info.ssi_signo == SIGHUP) {
+			run->options->sink.ops->reload(run->options->sink.arg, tracker_first(run->tracker));
+		} else if (run->child.pid > 0 && !run->result->signalled) {
 			/* The terminal has told the command already. */
 			if (info.ssi_code != SI_KERNEL)
-				kill(run->command, (int)info.ssi_signo);
+				signal_command(run, (int)info.ssi_signo);
 			run->result->signalled = true;
 		} else {
 			run->stop = true;
 		}
 	}
+}
+
+static void tick_sink(struct run *run)
+{
+	const struct sink *sink = &run->options->sink;
+
+	if (sink->ops->tick)
+		sink->ops->tick(sink->arg, tracker_first(run->tracker), now_boottime(), run->offset);
 }
 
 static int on_tick(struct run *run)
@@ -571,7 +303,8 @@ static int on_tick(struct run *run)
 		r = watch_losses(run, false);
 	if (!r && run->ticks % LOOK_TICKS == 0) {
 		run->offset = clock_offset();
-		r = run->ticks % LOOK_ALL_TICKS ? look(run, choose_hookless, false) : look(run, choose_all, false);
+		tick_sink(run);
+		r = merge_look(&run->merge, run->ticks % LOOK_ALL_TICKS ? MERGE_HOOKLESS : MERGE_ALL, false);
 	}
 	if (run->options->duration_ns && now_boottime() - run->ready_at >= run->options->duration_ns)
 		run->stop = true;
@@ -580,6 +313,7 @@ static int on_tick(struct run *run)
 
 static int turn(struct run *run)
 {
+	const struct view *view = &run->merge.view;
 	struct epoll_event events[8];
 	int count = epoll_wait(run->epoll, events, ARRAY_SIZE(events), -1);
 	int r = 0;
@@ -593,6 +327,8 @@ static int turn(struct run *run)
 			r = on_tick(run);
 		else if (events[i].data.fd == probe_fd(run->probe))
 			r = consume(run);
+		else if (view->ops->fd && events[i].data.fd == view->ops->fd(view->arg))
+			r = view->ops->check(view->arg);
 	}
 	return r ? r : flush(run);
 }
@@ -613,8 +349,12 @@ static int loop(struct run *run)
 	while (!r && !run->stop)
 		r = turn(run);
 	run->result->elapsed_ns = now_boottime() - run->ready_at;
-	if (!r)
-		r = consume(run);
+	/* What the ring has is told, also when no more will come. */
+	if (!r || r == -EOWNERDEAD) {
+		int rest = consume(run);
+
+		r = r ? r : rest;
+	}
 	if (!r)
 		r = watch_losses(run, true);
 	if (!r)
@@ -634,6 +374,8 @@ static int open_descriptors(struct run *run)
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGCHLD);
+	if (run->options->sink.ops->reload)
+		sigaddset(&mask, SIGHUP);
 	sigprocmask(SIG_BLOCK, &mask, &run->inherited);
 	signal(SIGPIPE, SIG_IGN);
 	/* Inherited as ignored, it would never tell that the command has ended. */
@@ -655,7 +397,7 @@ static int open_probe(struct run *run)
 	if (run->options->command) {
 		run->filter.settings.descendants = true;
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
-		r = start_command(run);
+		r = child_start(&run->child, run->options->command, &run->inherited);
 		if (r)
 			return r;
 	}
@@ -673,6 +415,24 @@ static void name_rungs(struct run *run)
 					 hooks[i].name, hooks[i].rung ? hooks[i].rung : "none");
 }
 
+/* From here on whoever traces may have less privilege than it took to begin. */
+static int settle_in(struct run *run)
+{
+	const struct run_options *o = run->options;
+	struct run_attached attached = { .probe = run->probe, .filter = &run->filter, .command = run->child.pid };
+	int r = 0;
+
+	run->direct = (struct view_direct){ run->probe, &run->filter };
+	attached.view = view_of(&run->direct);
+	if (o->attached)
+		r = o->attached(o->arg, &attached, run->result->why, sizeof(run->result->why));
+	run->merge = (struct merge){
+		.view = attached.view, .by_owner = probe_by_owner(&run->filter.settings),
+		.consume = consume, .feed = feed, .arg = run,
+	};
+	return r || !attached.view.ops->fd ? r : watch(run, attached.view.ops->fd(attached.view.arg), EPOLLIN);
+}
+
 static int begin(struct run *run)
 {
 	struct change ready = { .what = WHAT_READY, .exact = true };
@@ -683,13 +443,17 @@ static int begin(struct run *run)
 	if (r)
 		return r;
 	name_rungs(run);
+	r = settle_in(run);
+	if (r)
+		return r;
 	run->tracker = tracker_new(&tracker_ops, run);
 	run->denials = denials_new(&(struct denials_options){
-		.tracker = run->tracker, .probe = run->probe, .identity = run->options->identity,
+		.tracker = run->tracker, .view = run->merge.view, .identity = run->options->identity,
 		.filtered = probe_by_owner(&run->filter.settings) || run->filter.ports,
 	});
 	if (!run->tracker || !run->denials)
 		return -ENOMEM;
+	run->merge.tracker = run->tracker;
 	run->offset = clock_offset();
 	run->clean_at = now_boottime();
 	tracker_starting(run->tracker, true);
@@ -697,12 +461,15 @@ static int begin(struct run *run)
 	tracker_starting(run->tracker, false);
 	/* What ended while some hooks were attached and others not yet. */
 	if (!r)
-		r = look(run, choose_all, true);
+		r = merge_look(&run->merge, MERGE_ALL, true);
 	if (r)
 		return r;
 	run->ready_at = ready.time = now_boottime();
+	run->merge.ready = true;
 	on_change(run, &ready);
-	open_gate(run);
+	r = child_go(&run->child);
+	if (r)
+		log_warn("the command could not be started: %s", strerror(-r));
 	return flush(run);
 }
 
@@ -710,11 +477,11 @@ static int begin(struct run *run)
 static void end_command(struct run *run)
 {
 	struct timespec wait = { .tv_nsec = 20000000 };
-	bool begun = run->command_gate < 0;
+	bool begun = run->child.gate < 0;
 
-	for (int i = 0; run->command > 0; i++) {
+	for (int i = 0; run->child.pid > 0; i++) {
 		if (i == 0 || i == COMMAND_WAITS)
-			kill(run->command, begun && i == 0 ? SIGTERM : SIGKILL);
+			signal_command(run, begun && i == 0 ? SIGTERM : SIGKILL);
 		nanosleep(&wait, NULL);
 		reap(run);
 	}
@@ -723,7 +490,7 @@ static void end_command(struct run *run)
 static void end(struct run *run)
 {
 	end_command(run);
-	close_fd(&run->command_gate);
+	close_fd(&run->child.gate);
 	denials_free(&run->denials);
 	tracker_free(&run->tracker);
 	probe_free(&run->probe);
@@ -735,7 +502,7 @@ static void end(struct run *run)
 int run(const struct run_options *options, struct run_result *result)
 {
 	struct run run = {
-		.options = options, .result = result, .epoll = -1, .timer = -1, .signals = -1, .command_gate = -1,
+		.options = options, .result = result, .epoll = -1, .timer = -1, .signals = -1, .child = CHILD_INIT,
 	};
 	int r;
 

@@ -18,13 +18,14 @@ struct snapshot {
 	struct event *rows;	/* by cookie; once settled, one for each socket */
 	size_t count;
 	size_t size;		/* rows that fit */
+	size_t sorted;		/* rows that are in order and marked: all, when nothing was added since */
 	int error;		/* of gathering: -ENOMEM */
 };
 
 #define SNAPSHOT_INIT ((struct snapshot){ 0 })
 
 /*
- * 0 or -errno. filter: what probe was opened with. pump() is called in each
+ * 0 or -errno; each row tells whether it is still held. filter: what probe was opened with. pump() is called in each
  * namespace when its rows are taken, so that the ring does not fill meanwhile;
  * what it returns other than 0 ends the walk.
  */

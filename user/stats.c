@@ -13,6 +13,7 @@ struct stats {
 	void *arg;
 	struct map index;		/* hash of the key -> first struct entry */
 	struct stats_row *other;
+	struct stats_row *latest;	/* found last: what a history tells is by port; NULL: none, or `other` */
 	const struct stats_row **sorted;
 	size_t count;
 };
@@ -167,11 +168,15 @@ static struct stats_row *row_of_subject(struct stats *s, const struct subject *l
 	uint64_t hash;
 
 	key_of(s, l, &key, &container);
+	if (s->latest && same_key(s->latest, &key, container))
+		return s->latest;
 	hash = hash_of(&key, container);
 	for (struct entry *entry = map_get(&s->index, hash); entry; entry = entry->next)
 		if (same_key(&entry->row, &key, container))
-			return &entry->row;
-	return s->count < STATS_ROWS ? new_row(s, &key, container, hash) : other_row(s);
+			return s->latest = &entry->row;
+	if (s->count == STATS_ROWS)
+		return other_row(s);
+	return s->latest = new_row(s, &key, container, hash);
 }
 
 static struct stats_row *row_of(struct stats *s, const struct lifetime *l)
@@ -183,13 +188,15 @@ static struct stats_row *row_of(struct stats *s, const struct lifetime *l)
 
 /* ---- counting ---- */
 
-static void note_owner(struct stats *s, struct stats_row *row, const struct lifetime *l)
+static void note_owner(struct stats *s, struct stats_row *row, struct process *owner, uint64_t seen)
 {
-	if (l->seen < row->last_at)
+	if (seen < row->last_at)
 		return;
-	row->last_at = l->seen;
+	row->last_at = seen;
+	if (row->last_owner == owner)
+		return;
 	s->ops->put(s->arg, row->last_owner);
-	row->last_owner = s->ops->ref(s->arg, l->owner);
+	row->last_owner = s->ops->ref(s->arg, owner);
 }
 
 static int count_release(struct stats *s, const struct lifetime *l, uint64_t time)
@@ -202,7 +209,7 @@ static int count_release(struct stats *s, const struct lifetime *l, uint64_t tim
 	row->lifetimes++;
 	row->held_ns += held;
 	row->released_at = time;
-	note_owner(s, row, l);
+	note_owner(s, row, l->owner, l->seen);
 	return 0;
 }
 
@@ -257,10 +264,44 @@ int stats_held(struct stats *s, const struct lifetime *l, uint64_t now)
 		return -ENOMEM;
 	row->lifetimes++;
 	row->now++;
-	note_owner(s, row, l);
+	note_owner(s, row, l->owner, l->seen);
 	if (l->since && now > l->since)
 		row->held_ns += now - l->since;
 	return 0;
+}
+
+/* While another one holds the port there is no rest; after one whose end is not known none is known. */
+static uint64_t rests_from(const struct stats_row *row, const struct stats_life *l)
+{
+	if (l->lasts)
+		return UINT64_MAX;
+	if (!l->ended)
+		return 0;
+	return l->until > row->released_at ? l->until : row->released_at;
+}
+
+static int count_rest(struct stats_row *row, const struct stats_life *l)
+{
+	int r = 0;
+
+	if (l->began && row->released_at && l->since >= row->released_at && !row->other)
+		r = hist_add(&row->gaps, l->since - row->released_at);
+	row->released_at = rests_from(row, l);
+	return r;
+}
+
+int stats_life(struct stats *s, const struct stats_life *l)
+{
+	const struct subject subject = { l->owner, &l->remote, l->netns, l->port, l->remote_port, l->proto };
+	struct stats_row *row = row_of_subject(s, &subject);
+
+	if (!row || (l->began && l->ended && hist_add(&row->held, l->held_ns)))
+		return -ENOMEM;
+	row->lifetimes++;
+	row->now += l->lasts;
+	row->held_ns += l->held_ns;
+	note_owner(s, row, l->owner, l->since);
+	return s->by == STATS_BY_PORT ? count_rest(row, l) : 0;
 }
 
 /* ---- rows ---- */

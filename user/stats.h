@@ -38,7 +38,7 @@ struct stats_row {
 	uint64_t denials;		/* calls that were denied it, or that it made, by the key */
 	uint64_t held_ns;		/* all their time, as far as it is known */
 	struct hist held;		/* of those that ended with a known beginning, ns */
-	struct hist gaps;		/* by port: from a release to the next allocation, ns */
+	struct hist gaps;		/* by port: from a release to the next allocation, ns; of a history while nobody held it */
 	uint64_t released_at;		/* by port: the last release; 0: none yet */
 	uint64_t last_at;		/* when last_owner allocated */
 	struct process *last_owner;	/* a reference; NULL: unknown */
@@ -62,6 +62,22 @@ int stats_change(struct stats *stats, const struct change *change);
 
 /* A lifetime that lasts at `now`: for each of them once, at the end. 0 or -ENOMEM. */
 int stats_held(struct stats *stats, const struct lifetime *lifetime, uint64_t now);
+
+/* A lifetime as a history has it, whole; of it what lies in the time that is counted. */
+struct stats_life {
+	struct process *owner;		/* borrowed; NULL: unknown */
+	struct event_addr remote;	/* family 0: none */
+	uint32_t netns;
+	uint16_t port, remote_port;
+	uint8_t proto;
+	bool began, ended;		/* in that time, and known to have */
+	bool lasts;			/* is held at its end */
+	uint64_t since, until;		/* ns, of one clock for all of them */
+	uint64_t held_ns;		/* in that time; of one that began and ended in it, all */
+};
+
+/* Those of one port by since. 0 or -ENOMEM: it is not counted. */
+int stats_life(struct stats *stats, const struct stats_life *life);
 
 /* The rows in this order, most first (by key: upward), and their number. Valid until the next call. -ENOMEM */
 int stats_rows(struct stats *stats, enum stats_sort sort, const struct stats_row *const **rows, size_t *count);

@@ -8,6 +8,7 @@
 #include "user/clock.h"
 #include "user/detail.h"
 #include "user/explain.h"
+#include "user/map.h"
 #include "user/schema.h"
 #include "user/store_queue.h"
 

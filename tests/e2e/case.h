@@ -50,7 +50,7 @@ struct plain_list {
 
 extern const struct plain_list self_tests, start_tests, load_tests, mix_tests, cli_tests, command_tests, annotate_tests,
 	cgroup_tests, isolate_tests, stats_tests, who_tests, question_tests, kernel_tests, denied_tests, advice_tests,
-	pool_tests, audit_tests, minute_tests;
+	pool_tests, audit_tests, past_tests, record_tests, minute_tests;
 
 /* Who frees a stage: the end of its test, the end of the shared tracer, or nobody. */
 enum keep { KEEP_FOR_TEST, KEEP_WATCHED, KEEP_ALWAYS };

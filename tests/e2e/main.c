@@ -8,7 +8,8 @@
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),
  *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c who.c question.c denied.c
- *            advice.c (wish.c) (a tracer for each), pool.c audit.c (no tracer; room.c: a namespace with a small range), then minute.c
+ *            advice.c (wish.c) (a tracer for each), past.c record.c (a recorder for each), pool.c audit.c (no tracer; room.c: a
+ *            namespace with a small range), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   ask.c    portwake who as a child
  *   run.c    portwake as a child     seen.c   one line of its stream     net.c   namespaces and netlink     roles.c
@@ -160,7 +161,7 @@ static void collect(void)
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
 		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests, &denied_tests, &advice_tests,
-		&pool_tests, &audit_tests, &minute_tests,
+		&pool_tests, &audit_tests, &past_tests, &record_tests, &minute_tests,
 	};
 
 	for (size_t i = 0; i < COUNT_OF(scenarios); i++)

@@ -28,6 +28,7 @@ void text_lines_fit(void **state);
 /* who.c: answers about made-up holders. */
 void who_text(void **state);
 void who_json(void **state);
+void who_csv(void **state);
 
 /* program.c: what the program says of itself, and to wrong usage. PORTWAKE is its path. */
 void help(void **state);

@@ -86,6 +86,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(who_help),
 	cmocka_unit_test(who_text),
 	cmocka_unit_test(who_json),
+	cmocka_unit_test(who_csv),
 	cmocka_unit_test(help_fits),
 	cmocka_unit_test(version),
 	cmocka_unit_test(usage_errors),

@@ -90,27 +90,31 @@ static size_t hold(struct holder rows[16])
 	return (size_t)(h - rows);
 }
 
-static void ask(bool json, struct buf *out)
+static void ask(enum format format, struct buf *out)
 {
 	static const char *const questions[] = {
-		"40000", "40001", "22/tcp", "60420/tcp 2026-11-20T12:03:07Z", "60420/tcp", "33060/tcp", "50000-50009/udp",
+		"40000", "40001", "22/tcp", "60420/tcp", "33060/tcp", "50000-50009/udp",
 	};
 	_cleanup_annotate_ struct annotate_table *annotations = NULL;
 	struct range range = { .known = true, .low = 32768, .high = 60999 };
 	struct holder rows[16];
 	struct holders holders = { .rows = rows, .count = hold(rows) };
-	struct answers answers = { .json = json, .range = &range, .netns = NETNS, .time = 1795176187000000000,
-				   .cmdline = on_cmdline, .service = on_service, .flush = on_flush };
+	struct recall recall = { .boot = NULL };
+	struct answers answers = {
+		.recall = &recall, .about = { .format = format, .range = &range, .netns = NETNS, .service = on_service, .flush = on_flush },
+		.time = 1795176187000000000, .cmdline = on_cmdline,
+	};
 
 	port_set_add(&range.reserved, 60420);
 	assert_int_equal(annotate_new(&annotations), 0);
-	answers.annotations = annotations;
+	assert_int_equal(about_head(format, out), 0);
+	answers.about.annotations = annotations;
 	assert_int_equal(answers_index(&answers, &holders), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
 		struct question question;
 		char why[300] = "";
 
-		assert_int_equal(question_parse_line(questions[i], 0, &question, why, sizeof(why)), 0);
+		assert_int_equal(question_parse_line(questions[i], 0, 0, &question, why, sizeof(why)), 0);
 		assert_int_equal(answer(&answers, &question, out), 0);
 	}
 	free(answers.by_port);
@@ -121,7 +125,7 @@ void who_text(void **state)
 	_cleanup_buf_ struct buf out = BUF_INIT(GOLDEN_MAX);
 
 	(void)state;
-	ask(false, &out);
+	ask(FORMAT_TEXT, &out);
 	golden_check("who.txt", &out);
 }
 
@@ -130,6 +134,15 @@ void who_json(void **state)
 	_cleanup_buf_ struct buf out = BUF_INIT(GOLDEN_MAX);
 
 	(void)state;
-	ask(true, &out);
+	ask(FORMAT_JSON, &out);
 	golden_check("who.json", &out);
+}
+
+void who_csv(void **state)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(GOLDEN_MAX);
+
+	(void)state;
+	ask(FORMAT_CSV, &out);
+	golden_check("who.csv", &out);
 }

@@ -509,7 +509,8 @@ static void port_has_all_its_lifetimes(void **state)
 		feed(ev_connect(cookie, 40000, (uint16_t)(80 + cookie), 1000 + cookie));
 	feed(ev_udp(9, 40000, 1010));
 	feed(ev_free(2, 40000, STATE_ESTABLISHED, 1020));
-	for (struct lifetime *l = tracker_port(t.tracker, TEST_NETNS, IPPROTO_TCP, 40000); l; l = l->port_next) {
+	for (struct lifetime *l = tracker_port(t.tracker, TEST_NETNS, IPPROTO_TCP, 40000); l;
+	     l = tracker_port_next(t.tracker, l)) {
 		sum += l->cookie;
 		count++;
 	}

@@ -191,7 +191,7 @@ static void compare_port(struct pair *p, const struct told *key)
 	size_t count = 0;
 
 	for (const struct lifetime *l = tracker_port(p->telling.tracker, key->netns, key->proto, key->port); l;
-	     l = l->port_next) {
+	     l = tracker_port_next(p->telling.tracker, l)) {
 		if (l->netns != key->netns || l->proto != key->proto || l->port != key->port)
 			GO_WRONG(p, "port %u lists a lifetime of port %u", key->port, l->port);
 		count++;

@@ -108,7 +108,7 @@ static void seconds(void **state)
 		{ "5124096h", -ERANGE, 0 }, { "18446744073", 0, 18446744073 * SEC }, { "18446744074", -ERANGE, 0 },
 		{ "99999999999999999999", -ERANGE, 0 }, { "1.", -EINVAL, 0 }, { ".5", -EINVAL, 0 },
 		{ "1.0000000001", -EINVAL, 0 }, { "1.-5", -EINVAL, 0 }, { "1.5.5", -EINVAL, 0 },
-		{ "1d", -EINVAL, 0 }, { "1hs", -EINVAL, 0 }, { "1S", -EINVAL, 0 }, { "5 s", -EINVAL, 0 },
+		{ "7d", 0, 604800 * SEC }, { "1w", -EINVAL, 0 }, { "1hs", -EINVAL, 0 }, { "1S", -EINVAL, 0 }, { "5 s", -EINVAL, 0 },
 	};
 
 	(void)state;

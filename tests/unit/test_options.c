@@ -354,7 +354,48 @@ static void words_gather(void **state)
 	assert_int_equal(o.word_count, 0);
 }
 
+#define WHO(...) PARSE(FOR_WHO, __VA_ARGS__)
+
+static void formats(void **state)
+{
+	(void)state;
+	assert_int_equal(WHO(arg("1")), 0);
+	assert_true(o.format == FORMAT_TEXT && !o.json);
+	assert_int_equal(WHO(arg("--format"), arg("csv")), 0);
+	assert_true(o.format == FORMAT_CSV && !o.json);
+	assert_int_equal(STATS(arg("--format=json")), 0);
+	assert_true(o.format == FORMAT_JSON && o.json);
+	assert_int_equal(WHO(arg("-j")), 0);
+	assert_true(o.format == FORMAT_JSON && o.json);
+	assert_int_equal(WHO(arg("-j"), arg("--format=text")), 0);
+	assert_true(o.format == FORMAT_TEXT && !o.json);
+	assert_int_equal(WHO(arg("--format=")), -EINVAL);
+}
+
+static void times(void **state)
+{
+	(void)state;
+	assert_int_equal(WHO(arg("1")), 0);
+	assert_true(!o.at.last && !o.since && !o.until);
+	assert_int_equal(WHO(arg("--at"), arg("@1795176187"), arg("--db"), arg("x.db")), 0);
+	assert_int_equal(o.at.first, 1795176187000000000);
+	assert_int_equal(o.at.last, 1795176187999999999);
+	assert_string_equal(o.db, "x.db");
+	assert_int_equal(WHO(arg("--at"), arg("-5m")), 0);
+	assert_int_equal(o.at.first, o.at.last);
+	assert_int_equal(STATS(arg("-S@1795176187"), arg("-U@1795176188")), 0);
+	assert_int_equal(o.since, 1795176187000000000);
+	assert_int_equal(o.until, 1795176188999999999);
+	/* The same second, up to its end. */
+	assert_int_equal(STATS(arg("-S@1795176187"), arg("-U@1795176187")), 0);
+	assert_int_equal(STATS(arg("-S@1795176188"), arg("-U@1795176187")), -EINVAL);
+	assert_int_equal(WHO(arg("--since=@0")), 0);
+	assert_true(o.since);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(formats),
+	cmocka_unit_test(times),
 	cmocka_unit_test(words_gather),
 	cmocka_unit_test(nothing_is_the_default),
 	cmocka_unit_test(value_stands_behind_or_beside),

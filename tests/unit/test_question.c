@@ -4,6 +4,7 @@
 
 #include "tests/unit/unit.h"
 
+#define NOW 1800000000000000000
 #define ALL (PW_PROTO_TCP | PW_PROTO_UDP | PW_PROTO_UDPLITE)
 
 static struct question good(const char *text, unsigned int protos)
@@ -13,7 +14,7 @@ static struct question good(const char *text, unsigned int protos)
 
 	if (question_parse(text, protos, &q, why, sizeof(why)))
 		fail_msg("'%s' is refused: %s", text, why);
-	assert_int_equal(q.time, 0);
+	assert_false(question_is_past(&q));
 	return q;
 }
 
@@ -72,7 +73,7 @@ static struct question good_line(const char *line)
 	struct question q;
 	char why[300] = "";
 
-	if (question_parse_line(line, 0, &q, why, sizeof(why)))
+	if (question_parse_line(line, 0, NOW, &q, why, sizeof(why)))
 		fail_msg("'%s' is refused: %s", line, why);
 	return q;
 }
@@ -83,20 +84,24 @@ static void lines(void **state)
 
 	(void)state;
 	assert_int_equal(q.first, 443);
-	assert_int_equal(q.time, 0);
+	assert_false(question_is_past(&q));
 	assert_int_equal(good_line("8000-8099\r").last, 8099);
 	q = good_line("60420/tcp 2026-11-20T12:03:07Z\r");
 	assert_int_equal(q.first, 60420);
-	assert_int_equal(q.time, 1795176187000000000);
-	assert_int_equal(good_line("60420 2026-11-20T12:03:07Z \t \r").time, 1795176187000000000);
-	assert_int_equal(good_line("60420 \t 2026-11-20T13:03:07.5+01:00").time, 1795176187500000000);
+	assert_true(question_is_past(&q));
+	assert_int_equal(q.time.first, 1795176187000000000);
+	assert_int_equal(q.time.last, 1795176187999999999);
+	assert_int_equal(good_line("60420 2026-11-20T12:03:07Z \t \r").time.first, 1795176187000000000);
+	assert_int_equal(good_line("60420 \t 2026-11-20T13:03:07.5+01:00").time.first, 1795176187500000000);
+	assert_int_equal(good_line("60420 -5m").time.first, NOW - 300000000000);
+	assert_int_equal(good_line("80-90 -5m").last, 90);
 }
 
 static void what_is_no_line(void **state)
 {
 	static const char *const bad[][2] = {
 		{ "", "empty" }, { "  \t\r", "empty" }, { "x", "'x'" }, { "443 tcp", "'tcp' is not a time" },
-		{ "443 12:03", "'12:03' is not a time" }, { "80-90 2026-11-20T12:03:07Z", "one port" },
+		{ "443 12.03", "'12.03' is not a time" }, { "443 2029-11-20", "'2029-11-20' is still to come" },
 		{ "80 2026-11-20T12:03:07Z x", "'2026-11-20T12:03:07Z x' is not a time" },
 		{ "70000 2026-11-20T12:03:07Z", "'70000'" },
 	};
@@ -105,7 +110,7 @@ static void what_is_no_line(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		if (question_parse_line(bad[i][0], 0, &q, why, sizeof(why)) != -EINVAL || q.first != 7)
+		if (question_parse_line(bad[i][0], 0, NOW, &q, why, sizeof(why)) != -EINVAL || q.first != 7)
 			fail_msg("'%s' is taken", bad[i][0]);
 		if (!strstr(why, bad[i][1]))
 			fail_msg("'%s': %s", bad[i][0], why);
@@ -120,7 +125,7 @@ static void filters_are_widened(void **state)
 	size_t count = 0;
 
 	(void)state;
-	past.time = 1;
+	past.time.last = 1;
 	question_widen(&past, &ports, &protos);
 	assert_int_equal(protos, 0);
 	question_widen(&one, &ports, &protos);

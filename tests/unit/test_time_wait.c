@@ -275,6 +275,56 @@ static void missed_handover_beside_an_older_time_wait(void **state)
 	assert_int_equal(one(7, 2)->holds, HOLD_TW);
 }
 
+static struct pw_look net_told(uint32_t netns)
+{
+	struct pw_look look = { .net = 1, .net_cookie = 1 };
+
+	tracker_net(t.tracker, netns, &look);
+	return look;
+}
+
+static void begin_time_wait(uint64_t cookie, uint32_t netns, uint64_t net, uint64_t net_cookie)
+{
+	struct event connect = ev_connect(cookie, 40000, 80, 1000);
+	struct event start = ev_tw(PW_TW_START, cookie, 40000, TW + cookie, 1001);
+
+	connect.netns = netns;
+	start.net = net;
+	start.net_cookie = net_cookie;
+	feed(connect);
+	feed(start);
+}
+
+static void address_of_a_namespace_is_as_last_told(void **state)
+{
+	(void)state;
+	begin_time_wait(7, TEST_NETNS, 0x100, 5);
+	begin_time_wait(8, TEST_NETNS + 1, 0x200, 6);
+	begin_time_wait(9, TEST_NETNS + 2, 0, 0);
+	assert_int_equal(net_told(TEST_NETNS).net, 0x100);
+	assert_int_equal(net_told(TEST_NETNS).net_cookie, 5);
+	assert_int_equal(net_told(TEST_NETNS + 1).net, 0x200);
+	assert_int_equal(net_told(TEST_NETNS + 2).net, 0);
+	assert_int_equal(net_told(TEST_NETNS + 2).net_cookie, 0);
+	begin_time_wait(10, TEST_NETNS, 0x300, 7);
+	assert_int_equal(net_told(TEST_NETNS).net, 0x300);
+	assert_int_equal(net_told(TEST_NETNS).net_cookie, 7);
+	expect("allocate time_wait allocate time_wait allocate time_wait releasereuse allocate time_wait");
+}
+
+/* Of more namespaces than are remembered the last ones are. */
+static void addresses_of_namespaces_are_bounded(void **state)
+{
+	const uint32_t many = 4096 + 1;
+
+	(void)state;
+	for (uint32_t i = 1; i <= many; i++)
+		begin_time_wait(i, i, i, i);
+	t.count = 0;
+	assert_int_equal(net_told(many).net, many);
+	assert_int_equal(net_told(1).net, 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	FED_TEST(time_wait_takes_over_and_expires),
 	FED_TEST(expiry_of_another_time_wait_says_nothing),
@@ -294,6 +344,8 @@ static const struct CMUnitTest tests[] = {
 	FED_TEST(close_behind_a_time_wait_row_is_told),
 	FED_TEST(rows_of_a_socket_and_of_its_time_wait),
 	FED_TEST(missed_handover_beside_an_older_time_wait),
+	FED_TEST(address_of_a_namespace_is_as_last_told),
+	FED_TEST(addresses_of_namespaces_are_bounded),
 };
 
 UNIT_MAIN(tests)

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * portwake record: the stream of events into a database.
+ *
+ * Root makes the database's files and attaches; then it forks the broker, becomes
+ * user portwake without any privilege, and only then reads a record or opens the
+ * database.
+ */
+#include "user/cmd.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "user/broker.h"
+#include "user/clock.h"
+#include "user/dbfile.h"
+#include "user/log.h"
+#include "user/mem.h"
+#include "user/notify.h"
+#include "user/output.h"
+#include "user/privilege.h"
+#include "user/sink_json.h"
+#include "user/sink_text.h"
+#include "user/store.h"
+
+#define LINES_MAX 4096			/* of ready and gap, in waiting for the reader of stdout */
+#define PATIENCE_MS 3000		/* with that reader */
+#define WRITE_PATIENCE_NS 10000000000ULL	/* with the disk, at the end */
+#define WRITE_WAIT_NS 5000000
+#define MMAP_THRESHOLD 131072
+#define PATH_TICKS 10			/* seconds between looks whether the path still leads to the file */
+
+struct recorder {
+	const struct options *options;
+	struct tracing tracing;
+	struct dbfile dbfile;
+	struct store_files files;
+	struct broker *broker;
+	struct store *store;
+	struct output *output;
+	struct notify notify;
+	char *filter;
+	uint64_t ticks;
+	bool ready;
+	bool refused;			/* it ended before it began: result.why is not of tracing */
+	bool mute;			/* stdout has no reader */
+	bool reopen_failed;		/* and that has been told */
+};
+
+/* ---- the database ---- */
+
+/* One word: blanks divide them. */
+static void add_word(struct buf *out, const char *name, const char *value)
+{
+	if (!value || !*value)
+		return;
+	buf_printf(out, "%s%s=", out->len ? " " : "", name);
+	for (; *value; value++)
+		buf_add(out, *value == ' ' ? "_" : value, 1);
+}
+
+static void add_numbers(struct buf *out, const char *name, const uint32_t *numbers, uint32_t count)
+{
+	char text[16 * PW_FILTER] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%u", i ? "," : "", numbers[i]);
+	add_word(out, name, text);
+}
+
+static void add_protos(struct buf *out, unsigned int protos)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%s%s%s", protos & PW_PROTO_TCP ? ",tcp" : "", protos & PW_PROTO_UDP ? ",udp" : "",
+		 protos & PW_PROTO_UDPLITE ? ",udplite" : "");
+	add_word(out, "proto", *text ? text + 1 : text);
+}
+
+/* As store_options.filter wants it. NULL: to nothing, or no memory to say so. */
+static char *filter_text(const struct options *o)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(2 * RANGE_LIST_MAX), ports = BUF_INIT(RANGE_LIST_MAX);
+	const struct pw_settings *s = &o->settings;
+
+	add_numbers(&text, "netns", s->netns, s->netns_count);
+	if (o->by_port && !range_list(&o->ports, &ports))
+		add_word(&text, "port", buf_text(&ports));
+	add_protos(&text, s->protos);
+	add_numbers(&text, "pid", s->pid, s->pid_count);
+	add_word(&text, "comm", s->comm);
+	add_word(&text, "cgroup", o->cgroup);
+	add_word(&text, "command", o->command ? o->command[0] : NULL);
+	return text.len ? pw_strdup(buf_text(&text)) : NULL;
+}
+
+static int open_store(struct recorder *r, const struct store_files *files, struct store **out, char *why, size_t size)
+{
+	struct store_options options = {
+		.path = r->dbfile.path, .files = *files, .keep_ns = r->options->keep_ns,
+		.max_size = r->options->max_size, .filter = r->filter, .identity = r->tracing.identity,
+	};
+
+	return store_open(&options, out, why, size);
+}
+
+/* To a database that is new to it, all that is held was there before. */
+static void retell(struct recorder *r, struct lifetime *newest, int64_t offset)
+{
+	struct change ready = { .what = WHAT_READY, .exact = true, .time = now_boottime() };
+
+	for (struct lifetime *l = newest; l; l = l->all_next) {
+		struct change change = { .what = WHAT_PRESENT, .time = l->since ? l->since : l->seen, .lifetime = l };
+
+		l->stored = false;
+		change.exact = !l->inexact;
+		store_change(r->store, &change, offset);
+	}
+	store_change(r->store, &ready, offset);
+}
+
+static bool is_same_file(int a, int b)
+{
+	struct stat one, other;
+
+	return !fstat(a, &one) && !fstat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* The path may lead elsewhere now: rotated, removed, another file system. What it leads to is written from here on. */
+static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t size)
+{
+	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
+	struct store *store = NULL;
+	int e = broker_files(r->broker, &files, why, size);
+
+	if (e || is_same_file(files.db, r->files.db))
+		return e;
+	e = open_store(r, &files, &store, why, size);
+	if (e)
+		return e;
+	store_close(&r->store, WRITE_PATIENCE_NS);
+	r->store = store;
+	store_files_close(&r->files);
+	r->files = files;
+	files = STORE_FILES_INIT;
+	retell(r, newest, clock_offset());
+	log_note("recording to %s anew: another file than before", r->dbfile.path);
+	return 0;
+}
+
+static void try_reopen(struct recorder *r, struct lifetime *newest)
+{
+	char why[512] = "";
+	int e = reopen(r, newest, why, sizeof(why));
+
+	if (e && !r->reopen_failed)
+		log_error("the database cannot be opened anew: %s; what was open is written on to", why);
+	r->reopen_failed = e;
+}
+
+/* ---- as a sink ---- */
+
+static void on_change(void *arg, const struct change *change, int64_t offset)
+{
+	struct recorder *r = arg;
+
+	store_change(r->store, change, offset);
+	if (change->what != WHAT_READY && change->what != WHAT_GAP)
+		return;
+	if (change->what == WHAT_READY) {
+		r->ready = true;
+		notify_send(&r->notify, "READY=1\nSTATUS=Recording to %s", r->dbfile.path);
+	}
+	if (!r->mute)
+		output_change(r->output, change, offset);
+}
+
+/* Where nobody reads what it says, it records all the same. */
+static int on_flush(void *arg)
+{
+	struct recorder *r = arg;
+	int e = r->mute ? 0 : output_flush(r->output);
+
+	if (!e || e == -EAGAIN)
+		return e;
+	r->mute = true;
+	log_warn("stdout: %s: gaps are told in the database alone", strerror(-e));
+	return 0;
+}
+
+static int on_fd(void *arg)
+{
+	(void)arg;
+	return STDOUT_FILENO;
+}
+
+/* Removed: no name leads to it. Replaced, moved, under another mount: only the broker can follow the path. */
+static bool has_moved(struct recorder *r)
+{
+	struct stat st;
+
+	if (fstat(r->files.db, &st) < 0 || !st.st_nlink)
+		return true;
+	return r->ticks % PATH_TICKS == 0 && !broker_file_is(r->broker, st.st_dev, st.st_ino);
+}
+
+static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t offset)
+{
+	struct recorder *r = arg;
+	char why[512] = "";
+
+	r->ticks++;
+	if (store_tick(r->store, newest, now, offset, why, sizeof(why))) {
+		log_warn("%s", why);
+		notify_send(&r->notify, "STATUS=%s", why);
+	}
+	if (r->notify.watchdog)
+		notify_send(&r->notify, "WATCHDOG=1");
+	if (has_moved(r) && (!r->reopen_failed || r->ticks % PATH_TICKS == 0))
+		try_reopen(r, newest);
+}
+
+static void on_reload(void *arg, struct lifetime *newest)
+{
+	struct recorder *r = arg;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	notify_send(&r->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		    (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+	r->reopen_failed = false;
+	try_reopen(r, newest);
+	notify_send(&r->notify, "READY=1");
+}
+
+static const struct sink_ops record_sink = {
+	.change = on_change, .flush = on_flush, .fd = on_fd, .tick = on_tick, .reload = on_reload,
+};
+
+/* ---- giving up privilege ---- */
+
+static int start_broker(struct recorder *r, const struct run_attached *attached, char *why, size_t size)
+{
+	struct broker_options options = {
+		.probe = attached->probe, .filter = attached->filter, .dbfile = &r->dbfile,
+		.cgroup_root = r->tracing.cgroup_root, .command = attached->command,
+	};
+	struct identity_ask ask;
+	int e = broker_start(&options, &r->broker, why, size);
+
+	if (e)
+		return e;
+	ask = broker_identity(r->broker);
+	identity_ask_of(r->tracing.identity, &ask);
+	close_fd(&r->tracing.cgroup_root);
+	return 0;
+}
+
+static int on_attached(void *arg, struct run_attached *attached, char *why, size_t size)
+{
+	struct recorder *r = arg;
+	int e = start_broker(r, attached, why, size);
+
+	r->refused = true;
+	if (e)
+		return e;
+	e = probe_let_go(attached->probe);
+	if (e) {
+		snprintf(why, size, "/proc/self/fd, where descriptors are to be let go of: %s", strerror(-e));
+		return e;
+	}
+	attached->view = broker_view(r->broker);
+	e = privilege_drop(&r->dbfile.user, why, size);
+	/* What loading took is not needed any more. */
+	malloc_trim(0);
+	if (!e)
+		e = open_store(r, &r->files, &r->store, why, size);
+	r->refused = e;
+	if (!e)
+		log_note("recording to %s as user " PRIVILEGE_USER "; process %d, its broker %d", r->dbfile.path,
+			 getpid(), broker_pid(r->broker));
+	return e;
+}
+
+/* ---- beginning and end ---- */
+
+static int open_files(struct recorder *r)
+{
+	struct privilege_user user;
+	char why[512] = "";
+	bool made;
+	int e = privilege_user(&user, &made, why, sizeof(why));
+
+	if (!e && made)
+		log_note("made the user " PRIVILEGE_USER " and its group, to record as");
+	if (!e)
+		e = dbfile_init(&r->dbfile, r->options->db, &user, why, sizeof(why));
+	if (!e)
+		e = dbfile_open(&r->dbfile, &r->files, why, sizeof(why));
+	if (!e)
+		return STATUS_DONE;
+	log_error("cannot record: %s", why);
+	return STATUS_FAILED;
+}
+
+static int open_output(struct recorder *r, struct sink_text *text)
+{
+	struct output_options out = { .fd = STDOUT_FILENO, .max_lines = LINES_MAX };
+	const char *address = getenv("NOTIFY_SOCKET");
+	int e = notify_open(&r->notify, address, getenv("WATCHDOG_USEC"));
+
+	if (e)
+		log_warn("NOTIFY_SOCKET=%s: %s: the service manager is told nothing", address, strerror(-e));
+	text->annotations = r->tracing.annotations;
+	out.format = r->options->json ? sink_json_format : sink_text_format;
+	out.format_arg = r->options->json ? (void *)r->tracing.annotations : text;
+	out.identity = r->tracing.identity;
+	if (!output_new(&out, &r->output))
+		return STATUS_DONE;
+	log_error("no memory");
+	return STATUS_FAILED;
+}
+
+static int begin(struct recorder *r, struct sink_text *text)
+{
+	int status = tracing_set(&r->tracing, r->options);
+
+	if (status)
+		return status;
+	if (geteuid()) {
+		log_error("cannot trace here: not allowed to load BPF programs: run it as root, as in: sudo portwake record");
+		return STATUS_CANNOT;
+	}
+	status = open_files(r);
+	if (!status)
+		status = open_output(r, text);
+	r->filter = filter_text(r->options);
+	return status;
+}
+
+static bool interrupted(void *arg)
+{
+	(void)arg;
+	return run_interrupted();
+}
+
+static bool is_written(const struct recorder *r, struct store_totals *totals)
+{
+	store_totals(r->store, totals);
+	return !totals->waiting;
+}
+
+/* All that the disk takes in the end: the summary tells it. */
+static void finish_store(struct recorder *r)
+{
+	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now = now_boottime();
+	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
+	struct store_totals totals;
+	char why[512];
+
+	if (!r->store)
+		return;
+	store_tick(r->store, NULL, now, clock_offset(), why, sizeof(why));
+	while (!is_written(r, &totals) && now_boottime() < end && !run_interrupted())
+		nanosleep(&wait, NULL);
+	now = now_boottime();
+	store_close(&r->store, now < end ? end - now : 0);
+	log_note("%" PRIu64 " lifetimes and %" PRIu64 " denials written to %s", totals.lifetimes, totals.denials,
+		 r->dbfile.path);
+	if (totals.lost || totals.waiting)
+		log_warn("%" PRIu64 " changes could not be written", totals.lost + totals.waiting);
+}
+
+static int report(struct recorder *r, struct run_result *result, int e)
+{
+	if (e && r->refused) {
+		log_error("cannot record: %s", result->why);
+		return STATUS_FAILED;
+	}
+	if (e == -EOWNERDEAD)
+		snprintf(result->why, sizeof(result->why), "its broker, process %d, is gone, and with it every hook: "
+			 "start portwake again", broker_pid(r->broker));
+	return tracing_report(r->options, result, e);
+}
+
+static void clear(struct recorder *r)
+{
+	store_close(&r->store, 0);
+	output_free(&r->output);
+	broker_free(&r->broker);
+	store_files_close(&r->files);
+	dbfile_done(&r->dbfile);
+	notify_close(&r->notify);
+	tracing_clear(&r->tracing);
+	pw_free(r->filter);
+}
+
+int cmd_record(const struct options *options)
+{
+	struct recorder r = {
+		.options = options, .tracing = TRACING_INIT, .files = STORE_FILES_INIT, .notify = NOTIFY_INIT,
+	};
+	struct sink_text text = { .colour = isatty(STDOUT_FILENO) };
+	struct run_result result;
+	int status = begin(&r, &text), e;
+
+	/* What is large and short-lived is given back at once: by itself the threshold would follow the largest. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	if (!status) {
+		r.tracing.run.sink = (struct sink){ &record_sink, &r };
+		r.tracing.run.attached = on_attached;
+		r.tracing.run.arg = &r;
+		e = run(&r.tracing.run, &result);
+		notify_send(&r.notify, "STOPPING=1");
+		finish_store(&r);
+		if (!e && !r.mute)
+			output_finish(r.output, PATIENCE_MS, interrupted, NULL);
+		status = report(&r, &result, e);
+	}
+	clear(&r);
+	return status;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The database's files: made, given away, opened. */
+#include "user/dbfile.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "user/history.h"
+#include "user/mem.h"
+
+#define IMAGE_MAX (16u << 20)
+#define SUFFIX_MAX 8
+
+static int complain(int error, char *why, size_t size, const char *path, const char *remedy)
+{
+	snprintf(why, size, "%s: %s%s", path, strerror(error), remedy);
+	return -error;
+}
+
+static const char *remedy_of(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return ": free some space there, or give another --db";
+	case EROFS:
+		return ": give a --db on a file system that can be written to";
+	case ENOENT:
+	case ENOTDIR:
+		return ": make the directory, or give another --db";
+	case ELOOP:
+	case EISDIR:
+		return ": give the path of a file";
+	default:
+		return "";
+	}
+}
+
+/* ---- an empty database ---- */
+
+static int read_image(const char *path, struct dbfile *file)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size <= 0 || st.st_size > IMAGE_MAX)
+		return -EFBIG;
+	file->image = pw_calloc(1, (size_t)st.st_size);
+	if (!file->image)
+		return -ENOMEM;
+	file->image_size = (size_t)st.st_size;
+	return read(fd, file->image, file->image_size) == st.st_size ? 0 : -EIO;
+}
+
+static void remove_all(const char *dir, const char *path)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+	char name[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
+		unlink(name);
+	}
+	rmdir(dir);
+}
+
+/* SQLite makes it where nobody else can reach, and follows no link of the recorder's. */
+static int make_image(struct dbfile *file, char *why, size_t size)
+{
+	static const char *const places[] = { "/run/portwake-XXXXXX", "/tmp/portwake-XXXXXX" };
+	char dir[32] = "", path[64];
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		snprintf(dir, sizeof(dir), "%s", places[i]);
+		if (mkdtemp(dir))
+			break;
+	}
+	snprintf(path, sizeof(path), "%s/history.db", dir);
+	r = store_create(path, why, size);
+	if (!r) {
+		r = read_image(path, file);
+		if (r)
+			complain(-r, why, size, path, "");
+	}
+	remove_all(dir, path);
+	return r;
+}
+
+/* ---- where it is to be ---- */
+
+static int make_default_dir(const struct dbfile *file, char *why, size_t size)
+{
+	char copy[] = HISTORY_DB;
+	const char *dir = dirname(copy);
+
+	if (mkdir(dir, 0750) < 0)
+		return errno == EEXIST ? 0 : complain(errno, why, size, dir, remedy_of(errno));
+	/* Whatever the umask; the group may look in, and only root makes files there. */
+	if (chmod(dir, 0750) < 0 || chown(dir, 0, file->user.gid) < 0)
+		return complain(errno, why, size, dir, "");
+	return 0;
+}
+
+/* Its directory by its true name: the recorder cannot ask for the one it is in. */
+static int resolve(const char *path, char out[PATH_MAX], char *why, size_t size)
+{
+	char one[PATH_MAX], two[PATH_MAX], dir[PATH_MAX];
+	const char *name;
+
+	if (strlen(path) + SUFFIX_MAX >= PATH_MAX)
+		return complain(ENAMETOOLONG, why, size, "--db", "");
+	strcpy(one, path);
+	strcpy(two, path);
+	name = basename(two);
+	if (!realpath(dirname(one), dir))
+		return complain(errno, why, size, path, remedy_of(errno));
+	if (!*path || path[strlen(path) - 1] == '/' || !strcmp(name, ".") || !strcmp(name, ".."))
+		return complain(EISDIR, why, size, path, remedy_of(EISDIR));
+	if (snprintf(out, PATH_MAX, "%s/%s", strcmp(dir, "/") ? dir : "", name) + SUFFIX_MAX >= PATH_MAX)
+		return complain(ENAMETOOLONG, why, size, path, "");
+	return 0;
+}
+
+int dbfile_init(struct dbfile *file, const char *path, const struct privilege_user *user, char *why, size_t why_size)
+{
+	int r = 0;
+
+	*file = (struct dbfile){ .user = *user };
+	if (!path)
+		r = make_default_dir(file, why, why_size);
+	if (!r)
+		r = resolve(path ? path : HISTORY_DB, file->path, why, why_size);
+	return r ? r : make_image(file, why, why_size);
+}
+
+void dbfile_done(struct dbfile *file)
+{
+	pw_free(file->image);
+	file->image = NULL;
+}
+
+/* ---- one file ---- */
+
+static int fill(int fd, const struct dbfile *file, bool with_image)
+{
+	const char *at = file->image;
+	size_t left = with_image ? file->image_size : 0;
+
+	while (left) {
+		ssize_t put = write(fd, at, left);
+
+		if (put < 0)
+			return -errno;
+		at += put;
+		left -= (size_t)put;
+	}
+	if (fchmod(fd, 0640) < 0 || fchown(fd, file->user.uid, file->user.gid) < 0)
+		return -errno;
+	return 0;
+}
+
+static int make(const struct dbfile *file, const char *path, bool with_image)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : fill(fd, file, with_image);
+
+	if (r && fd >= 0)
+		unlink(path);
+	return r == -EEXIST ? 0 : r;
+}
+
+/* A file of somebody else's is not taken: whoever may write to the directory could have it be any. */
+static int check(const struct dbfile *file, int fd, const char *path, char *why, size_t size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return complain(errno, why, size, path, "");
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(why, size, "%s is not a regular file: give the path of one", path);
+		return -EINVAL;
+	}
+	if (st.st_uid != file->user.uid) {
+		snprintf(why, size, "%s belongs to user %u, not to " PRIVILEGE_USER ", who writes it: if it is a history, "
+			 "chown " PRIVILEGE_USER ":" PRIVILEGE_USER " it", path, st.st_uid);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int open_one(const struct dbfile *file, const char *suffix, int *out, char *why, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX + SUFFIX_MAX];
+	int r = 0;
+
+	snprintf(path, sizeof(path), "%s%s", file->path, suffix);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		r = make(file, path, !*suffix);
+		fd = r ? -1 : open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return complain(r ? -r : errno, why, size, path, remedy_of(r ? -r : errno));
+	r = check(file, fd, path, why, size);
+	if (!r)
+		*out = TAKE_FD(fd);
+	return r;
+}
+
+/* What a database that is gone has left behind would be taken for the new one's. */
+static void remove_leftovers(const struct dbfile *file)
+{
+	static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+	char path[PATH_MAX + SUFFIX_MAX];
+	struct stat st;
+
+	if (!lstat(file->path, &st) || errno != ENOENT)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		snprintf(path, sizeof(path), "%s%s", file->path, suffixes[i]);
+		unlink(path);
+	}
+}
+
+int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size)
+{
+	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
+	int r;
+
+	remove_leftovers(file);
+	r = open_one(file, "", &files.db, why, why_size);
+	if (!r)
+		r = open_one(file, "-wal", &files.wal, why, why_size);
+	if (!r)
+		r = open_one(file, "-shm", &files.shm, why, why_size);
+	if (r)
+		return r;
+	*out = files;
+	files = STORE_FILES_INIT;
+	return 0;
+}
+
+bool dbfile_is(const struct dbfile *file, uint64_t dev, uint64_t ino)
+{
+	struct stat st;
+
+	return !lstat(file->path, &st) && st.st_dev == dev && st.st_ino == ino;
+}
+
+void store_files_close(struct store_files *files)
+{
+	close_fd(&files->db);
+	close_fd(&files->wal);
+	close_fd(&files->shm);
+}

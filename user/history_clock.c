@@ -8,7 +8,7 @@ int walls_add(struct walls *walls, uint32_t boot, uint32_t session, int64_t sinc
 {
 	struct wall_span *last;
 
-	if (walls->count == walls->size) {
+	if (!walls->spans || walls->count == walls->size) {
 		size_t size = walls->size ? walls->size * 2 : 16;
 		struct wall_span *spans = pw_reallocarray(walls->spans, size, sizeof(*spans));
 

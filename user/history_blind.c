@@ -4,11 +4,9 @@
 
 #include <string.h>
 
-#include "user/clock.h"
 #include "user/history_db.h"
 #include "user/mem.h"
 #include "user/num.h"
-
 
 struct blinds {
 	struct blind *list;

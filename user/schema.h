@@ -14,8 +14,8 @@
  */
 #define SCHEMA_LOCK_AT	(1LL << 60)
 
-/* An idle recorder gives a sign of life so often. */
-#define SCHEMA_LIFE_NS	5000000000ULL
+/* An idle recorder, called once a second, gives a sign of life when the last is older. */
+#define SCHEMA_LIFE_NS	800000000ULL
 
 /* lifetime.id, denial.id, tail.id */
 #define SCHEMA_CHUNK_SHIFT	34

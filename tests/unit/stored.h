@@ -16,7 +16,7 @@
 
 #define MS		1000000ULL
 #define SEC		1000000000ULL
-#define START		(1000 * SEC)
+#define START		(1000000000 * SEC)	/* of no machine: it is young to any reader */
 #define WALL		1700000000000000000LL	/* wall time less boottime */
 #define NETNS		4026531840U
 #define BOOT		"11111111-2222-3333-4444-555555555555"

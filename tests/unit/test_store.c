@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -305,7 +306,7 @@ static void killed_recorder_loses_the_last_second(void **state)
 	assert_int_equal(find(40001), 1);
 	assert_int_equal(find(40002), 0);
 	assert_int_equal(find(40000), 1);
-	assert_true(pasts[0].lasts);
+	assert_true(pasts[0].lasts && !pasts[0].runs);
 	now += 100 * SEC;
 	open_plain();
 	present(1, 40000);
@@ -313,6 +314,53 @@ static void killed_recorder_loses_the_last_second(void **state)
 	assert_int_equal(find_range(0, 65535, 0, UINT64_MAX), 2);
 	assert_int_equal(number_by("SELECT count(*) FROM gaps WHERE reason = 'the recorder did not run'"), 1);
 	assert_sound();
+}
+
+#define KILLS 20
+
+/* Until it is killed: how many it released, one a microsecond of its time, stands in *released. */
+static void churn_for_ever(uint64_t first_cookie, volatile uint64_t *released)
+{
+	open_plain();
+	for (uint64_t i = 0;; i++) {
+		release(allocate(first_cookie + i, (uint16_t)(1024 + i % 60000)), CAUSE_CLOSE);
+		*released = i + 1;
+		now += 1000;
+		/* The queue stays short: what is lost then is the kill's doing. */
+		while (i % 1000 == 0 && (pass(500 * MS), waiting() > 20000))
+			usleep(100);
+	}
+}
+
+static void killed_at_any_moment(void **state)
+{
+	volatile uint64_t *released = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t random = 1;
+	int64_t known = 0;
+
+	(void)state;
+	assert_int_equal(store_create(path, why, sizeof(why)), 0);
+	for (int i = 0; i < KILLS; i++) {
+		int64_t before = known;
+		pid_t child;
+
+		*released = 0;
+		child = fork();
+		if (!child)
+			churn_for_ever(1 + (uint64_t)i * 10000000, released);
+		usleep((useconds_t)(unit_random(&random) % 25000));
+		kill(child, SIGKILL);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		now += 3600 * SEC;
+		/* What it told of up to some moment, the queue's length before its end: all of that, and none twice. */
+		known = number_by("SELECT count(*) FROM lifetimes");
+		assert_in_range(known - before, *released > 25000 ? *released - 25000 : 0, *released);
+		assert_int_equal(number_by("SELECT coalesce(max(cookie) - min(cookie) + 1 = count(*), 1) FROM lifetimes "
+					   "WHERE session = (SELECT max(session) FROM lifetimes)"), 1);
+		assert_sound();
+	}
+	assert_true(known > 0);
+	munmap((void *)released, 4096);
 }
 
 /* ---- denials, gaps ---- */
@@ -851,6 +899,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(restart_keeps_what_lived_on),
 	STORE_TEST(another_boot_ends_all),
 	STORE_TEST(killed_recorder_loses_the_last_second),
+	STORE_TEST(killed_at_any_moment),
 	STORE_TEST(storm_of_denials_is_a_row_with_a_count),
 	STORE_TEST(gap_is_kept),
 	STORE_TEST(size_is_kept_under_churn),

@@ -100,19 +100,6 @@ static __always_inline void take_remote(struct denied *denied, bool user, const 
 		denied->look.family = family;
 }
 
-/*
- * A function of its own, which the verifier looks at once: inlined, it would
- * follow the path of the executable on each of the ways that lead here.
- */
-__attribute__((noinline)) int tell_process(void)
-{
-	struct task_struct *task = current_task();
-
-	record_process(task, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
-		       BPF_CORE_READ(task, self_exec_id));
-	return 0;
-}
-
 #define SOON_NS 1000000
 
 /* Who holds the port is looked up when this is read: soon, but not once for each try of a program that tries on and on. */
@@ -139,7 +126,7 @@ static __always_inline void record_denied(struct denied *denied)
 	if (kernel)
 		look->flags |= PW_F_KERNEL;
 	else
-		tell_process();
+		record_process();
 	look->cookie = read_cookie(sk);
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)

@@ -192,21 +192,31 @@ static __always_inline void look_at_options(struct pw_look *look)
 /*
  * Freed memory does not deceive it: an object gives its port back before it is
  * freed (inet_num, icsk_bind_hash, tw_tb are cleared), and another one at its
- * address has another cookie.
+ * address has another cookie. A global function: verified once, not once a look.
  */
+__attribute__((noinline)) int look_one(__u32 i)
+{
+	struct pw_look *look;
+
+	if (i >= PW_LOOKS)
+		return 0;
+	look = &looks[i];
+	look->held = still_held(look);
+	look->netns_gone = !look->held && netns_gone(look);
+	if (look->held)
+		look_at_options(look);
+	if (!look->held && !look->tw)
+		forget_said(look->cookie);
+	return 0;
+}
+
 SEC("?syscall")
 int look_again(void *ctx)
 {
 	(void)ctx;
 	tracer = bpf_get_current_pid_tgid() >> 32;
-	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++) {
-		looks[i].held = still_held(&looks[i]);
-		looks[i].netns_gone = !looks[i].held && netns_gone(&looks[i]);
-		if (looks[i].held)
-			look_at_options(&looks[i]);
-		if (!looks[i].held && !looks[i].tw)
-			forget_said(looks[i].cookie);
-	}
+	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++)
+		look_one(i);
 	return 0;
 }
 

@@ -204,50 +204,82 @@ static __always_inline struct inet_timewait_sock *find_time_wait(const struct so
 #define PATH_DEPTH 32
 #define hide_range(var) asm volatile("" : "+r"(var))
 
+/* Up the path of an executable. */
+struct climb {
+	struct dentry *dentry;
+	struct mount *mount;
+	__u32 at;		/* in path[], which is filled from its end; PW_PATH: there is none, or it does not fit */
+};
+
+static __always_inline bool cross_mount(struct climb *climb, bool top)
+{
+	struct mount *mount = climb->mount, *above = BPF_CORE_READ(mount, mnt_parent);
+
+	if (above == mount || !top)
+		return false;
+	climb->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+	climb->mount = above;
+	return true;
+}
+
+/*
+ * Puts one name before the path, or goes from a mount to the one above; false
+ * at the end. A global function: the verifier looks at it once, not once a name.
+ * path[] has PW_NAME_MAX bytes to spare: it adds the greatest offset to the greatest length.
+ */
+__attribute__((noinline)) int climb_one(struct climb *climb, struct pw_process *process)
+{
+	struct dentry *dentry, *root, *parent;
+	struct mount *mount;
+	__u32 length, at;
+
+	if (!climb || !process)
+		return false;
+	dentry = climb->dentry;
+	mount = climb->mount;
+	root = BPF_CORE_READ(mount, mnt.mnt_root);
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (dentry == root || dentry == parent)
+		return cross_mount(climb, dentry == root);
+	at = climb->at;
+	length = BPF_CORE_READ(dentry, d_name.len);
+	climb->at = PW_PATH;
+	if (length >= PW_NAME_MAX || length + 1 > at)
+		return false;
+	at -= length;
+	hide_range(at);
+	hide_range(length);
+	at &= PW_PATH - 1;
+	length &= PW_NAME_MAX - 1;
+	bpf_probe_read_kernel(process->path + at, length, BPF_CORE_READ(dentry, d_name.name));
+	at = (at - 1) & (PW_PATH - 1);
+	hide_range(at);
+	at &= PW_PATH - 1;
+	process->path[at] = '/';
+	climb->at = at;
+	climb->dentry = parent;
+	return true;
+}
+
 /*
  * Writes the executable's path, from its root, so that it ends at
  * path[PW_PATH - 1]; returns where it begins, PW_PATH if there is none or it
- * does not fit. path has PW_NAME_MAX bytes to spare: the verifier adds the
- * greatest offset to the greatest length.
+ * does not fit.
  */
-static __always_inline __u32 read_exe(struct task_struct *task, char *path)
+static __always_inline __u32 read_exe(struct task_struct *task, struct pw_process *process)
 {
 	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
-	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
-	struct mount *mount = (void *)BPF_CORE_READ(exe, f_path.mnt) - bpf_core_field_offset(struct mount, mnt);
-	__u32 at = PW_PATH - 1;
+	struct climb climb = {
+		.dentry = BPF_CORE_READ(exe, f_path.dentry),
+		.mount = (void *)BPF_CORE_READ(exe, f_path.mnt) - bpf_core_field_offset(struct mount, mnt),
+		.at = PW_PATH - 1,
+	};
 
 	if (!exe)
 		return PW_PATH;
-	for (int i = 0; i < PATH_DEPTH; i++) {
-		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-		__u32 length;
-
-		if (dentry == root || dentry == parent) {
-			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-
-			if (above == mount || dentry != root)
-				return at;
-			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		length = BPF_CORE_READ(dentry, d_name.len);
-		if (length >= PW_NAME_MAX || length + 1 > at)
-			return PW_PATH;
-		at -= length;
-		hide_range(at);
-		hide_range(length);
-		at &= PW_PATH - 1;
-		length &= PW_NAME_MAX - 1;
-		bpf_probe_read_kernel(path + at, length, BPF_CORE_READ(dentry, d_name.name));
-		at = (at - 1) & (PW_PATH - 1);
-		hide_range(at);
-		at &= PW_PATH - 1;
-		path[at] = '/';
-		dentry = parent;
-	}
+	for (int i = 0; i < PATH_DEPTH; i++)
+		if (!climb_one(&climb, process))
+			return climb.at;
 	return PW_PATH;
 }
 

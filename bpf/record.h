@@ -160,29 +160,38 @@ static __always_inline struct task_struct *current_task(void)
 	return (struct task_struct *)bpf_get_current_task();
 }
 
-/* Once a process, at its first allocation since its exec: what is gone when a short process is. */
-static __always_inline void record_process(struct task_struct *task, __u32 pid, __u64 start, __u64 exec_id)
+/*
+ * Once a process, at its first allocation since its exec: what is gone when a
+ * short process is. A global function: the verifier goes through its loop once
+ * a program, not once a path that leads here.
+ */
+__attribute__((noinline)) int record_process(void)
 {
-	struct seen now = { .start = start, .exec_id = exec_id };
+	struct task_struct *task = current_task();
+	__u32 pid = BPF_CORE_READ(task, tgid);
+	struct seen now = {
+		.start = BPF_CORE_READ(task, group_leader, start_boottime), .exec_id = BPF_CORE_READ(task, self_exec_id),
+	};
 	struct seen *before = bpf_map_lookup_elem(&seen, &pid);
 	struct pw_process *process;
 
 	/* Nobody listens yet, and what is said now would not be said again. */
 	if (canary)
-		return;
-	if (before && before->start == start && before->exec_id == exec_id)
-		return;
+		return 0;
+	if (before && before->start == now.start && before->exec_id == now.exec_id)
+		return 0;
 	process = reserve(PW_PROCESS, sizeof(*process));
 	if (!process)
-		return;
-	process->start = start;
+		return 0;
+	process->start = now.start;
 	process->pid = pid;
-	process->exec_id = exec_id;
+	process->exec_id = now.exec_id;
 	process->pad = 0;
-	process->path_at = read_exe(task, process->path);
+	process->path_at = read_exe(task, process);
 	submit(process);
 	if (bpf_map_update_elem(&seen, &pid, &now, BPF_ANY))
 		count_lost(PW_LOST_MAP);
+	return 0;
 }
 
 static __always_inline void fill_owner(struct pw_sock *record, struct task_struct *task)
@@ -264,8 +273,7 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	struct pw_sock *record;
 
 	if (owner)
-		record_process(task, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
-			       BPF_CORE_READ(task, self_exec_id));
+		record_process();
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))
 		note_said(look->cookie, look->port);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* JSON lines, by jansson. */
+/*
+ * JSON lines, written as text at once: a tree of values, made to be dumped and freed, is most of the cost of a line.
+ * For CSV, where cells go by name, jansson reads the text back.
+ */
 #include "user/json.h"
 
 #include <inttypes.h>
@@ -10,73 +13,106 @@
 
 #include "user/escape.h"
 
-#define REPLACEMENT "\xef\xbf\xbd"
-
-static struct js built(json_t *value)
+static struct js built(char bracket)
 {
-	return (struct js){ .value = value, .error = value ? 0 : -ENOMEM };
+	struct js js = { .text = BUF_INIT(JS_MAX) };
+
+	buf_addc(&js.text, bracket);
+	return js;
 }
 
 struct js js_object(void)
 {
-	return built(json_object());
+	return built('{');
 }
 
 struct js js_array(void)
 {
-	return built(json_array());
+	return built('[');
 }
 
-/* Takes value, which is NULL when there was no memory for it. */
-static void put(struct js *to, const char *key, json_t *value)
+static void fail(struct js *js, int error)
 {
-	int r = -1;
+	if (!js->text.error)
+		js->text.error = error;
+}
 
-	if (value && !to->error)
-		r = key ? json_object_set_new_nocheck(to->value, key, value) : json_array_append_new(to->value, value);
+/* ---- strings ---- */
+
+static bool is_plain(char c)
+{
+	return (unsigned char)c >= ' ' && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+static uint32_t code_point(const char *text, size_t len)
+{
+	static const uint8_t lead[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	uint32_t code = (uint8_t)text[0] & lead[len];
+
+	for (size_t i = 1; i < len; i++)
+		code = code << 6 | ((uint8_t)text[i] & 0x3f);
+	return code;
+}
+
+static void put_code(struct buf *out, uint32_t code)
+{
+	static const char letters[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
+	const char *letter = code && code < 0x80 ? strchr(letters, (int)code) : NULL;
+
+	if (letter)
+		buf_printf(out, "\\%c", names[letter - letters]);
+	else if (code > 0xffff)
+		buf_printf(out, "\\u%04X\\u%04X", 0xd800 | (code - 0x10000) >> 10, 0xdc00 | (code & 0x3ff));
 	else
-		json_decref(value);
-	if (r < 0 && !to->error)
-		to->error = -ENOMEM;
+		buf_printf(out, "\\u%04X", code);
 }
 
-static size_t valid_length(const char *text, size_t len)
+static void put_text(struct buf *out, const char *text, size_t len)
 {
-	size_t at = 0, n = 1;
-
-	while (at < len && n > 0) {
-		n = escape_utf8_len(text + at, len - at);
-		at += n;
-	}
-	return at;
-}
-
-static json_t *repaired(const char *text, size_t len)
-{
-	_cleanup_buf_ struct buf clean = BUF_INIT(len * strlen(REPLACEMENT));
-
+	buf_addc(out, '"');
 	while (len > 0) {
-		size_t good = valid_length(text, len);
+		size_t used = 0;
 
-		buf_add(&clean, text, good);
-		if (good < len) {
-			buf_adds(&clean, REPLACEMENT);
-			good++;
+		while (used < len && is_plain(text[used]))
+			used++;
+		buf_add(out, text, used);
+		if (!used) {
+			used = escape_utf8_len(text, len);
+			put_code(out, used ? code_point(text, used) : 0xfffd);
+			used += !used;
 		}
-		text += good;
-		len -= good;
+		text += used;
+		len -= used;
 	}
-	return buf_error(&clean) ? NULL : json_stringn_nocheck(buf_text(&clean), clean.len);
+	buf_addc(out, '"');
+}
+
+/* ---- members ---- */
+
+static void put_key(struct js *to, const char *key)
+{
+	if (to->text.len > 1)
+		buf_addc(&to->text, ',');
+	if (!key)
+		return;
+	put_text(&to->text, key, strlen(key));
+	buf_addc(&to->text, ':');
+}
+
+static void put(struct js *to, const char *key, const char *value)
+{
+	put_key(to, key);
+	buf_adds(&to->text, value);
 }
 
 void js_strn(struct js *to, const char *key, const char *text, size_t len)
 {
-	if (!text)
+	if (!text) {
 		js_null(to, key);
-	else if (valid_length(text, len) == len)
-		put(to, key, json_stringn_nocheck(text, len));
-	else
-		put(to, key, repaired(text, len));
+		return;
+	}
+	put_key(to, key);
+	put_text(&to->text, text, len);
 }
 
 void js_str(struct js *to, const char *key, const char *text)
@@ -88,66 +124,78 @@ void js_uint(struct js *to, const char *key, uint64_t value)
 {
 	if (value <= INT64_MAX)
 		js_int(to, key, (int64_t)value);
-	else if (!to->error)
-		to->error = -ERANGE;
+	else
+		fail(to, -ERANGE);
 }
 
 void js_int(struct js *to, const char *key, int64_t value)
 {
-	put(to, key, json_integer(value));
+	put_key(to, key);
+	buf_printf(&to->text, "%" PRId64, value);
 }
 
 void js_id(struct js *to, const char *key, uint64_t value)
 {
-	char text[sizeof("18446744073709551615")];
-	int len = snprintf(text, sizeof(text), "%" PRIu64, value);
-
-	put(to, key, json_stringn_nocheck(text, (size_t)len));
+	put_key(to, key);
+	buf_printf(&to->text, "\"%" PRIu64 "\"", value);
 }
 
 void js_real(struct js *to, const char *key, double value)
 {
-	put(to, key, isfinite(value) ? json_real(value) : json_null());
+	char text[32];
+
+	if (!isfinite(value)) {
+		js_null(to, key);
+		return;
+	}
+	/* Every digit; and a number that was real is one for the reader too. */
+	snprintf(text, sizeof(text), "%.17g", value);
+	if (!text[strcspn(text, ".e")])
+		strcat(text, ".0");
+	put(to, key, text);
 }
 
 void js_bool(struct js *to, const char *key, bool value)
 {
-	put(to, key, json_boolean(value));
+	put(to, key, value ? "true" : "false");
 }
 
 void js_null(struct js *to, const char *key)
 {
-	put(to, key, json_null());
+	put(to, key, "null");
+}
+
+static int close_value(struct buf *out, const struct js *js)
+{
+	if (js->text.error)
+		return js->text.error;
+	buf_add(out, js->text.data, js->text.len);
+	return buf_addc(out, js->text.data[0] == '{' ? '}' : ']');
 }
 
 void js_add(struct js *to, const char *key, struct js *child)
 {
-	if (child->error && !to->error)
-		to->error = child->error;
-	put(to, key, child->value);
-	*child = (struct js){ 0 };
-}
+	int r;
 
-static int append(const char *data, size_t len, void *out)
-{
-	return buf_add(out, data, len);
+	put_key(to, key);
+	r = close_value(&to->text, child);
+	if (r)
+		fail(to, r);
+	js_done(child);
 }
 
 int js_line(const struct js *value, struct buf *out)
 {
 	size_t mark = out->len;
-	int r = value->error ? value->error : buf_error(out);
+	int r = buf_error(out);
 
 	if (r < 0)
 		return r;
-	r = json_dump_callback(value->value, append, out, JSON_COMPACT | JSON_ENSURE_ASCII);
+	r = close_value(out, value);
 	if (r == 0)
 		r = buf_addc(out, '\n');
-	if (r == 0)
-		return 0;
-	/* jansson says -1 whatever went wrong: the buffer knows, and what it does not was memory. */
-	r = buf_error(out) ? buf_error(out) : -ENOMEM;
-	buf_truncate(out, mark);
+	if (r < 0)
+		buf_truncate(out, mark);
 	return r;
 }
 
@@ -181,19 +229,33 @@ static void add_cell(struct buf *out, const json_t *cell)
 		buf_adds(out, json_is_true(cell) ? "true" : "false");
 }
 
-int js_csv(const struct js *value, const char *const *columns, size_t count, struct buf *out)
+static void add_row(struct buf *out, const json_t *row, const char *const *columns, size_t count)
 {
-	size_t mark = out->len;
-	int r = value->error ? value->error : buf_error(out);
-
-	if (r < 0)
-		return r;
 	for (size_t i = 0; i < count; i++) {
 		if (i)
 			buf_addc(out, ',');
-		add_cell(out, json_object_get(value->value, columns[i]));
+		add_cell(out, json_object_get(row, columns[i]));
 	}
-	r = buf_addc(out, '\n');
+	buf_addc(out, '\n');
+}
+
+int js_csv(const struct js *value, const char *const *columns, size_t count, struct buf *out)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(JS_MAX);
+	size_t mark = out->len;
+	json_t *row;
+	int r = buf_error(out);
+
+	if (!r)
+		r = close_value(&text, value);
+	if (r < 0)
+		return r;
+	row = json_loadb(text.data, text.len, JSON_ALLOW_NUL, NULL);
+	if (!row)
+		return -ENOMEM;
+	add_row(out, row, columns, count);
+	json_decref(row);
+	r = buf_error(out);
 	if (r < 0)
 		buf_truncate(out, mark);
 	return r;
@@ -208,6 +270,5 @@ int js_csv_head(const char *const *columns, size_t count, struct buf *out)
 
 void js_done(struct js *value)
 {
-	json_decref(value->value);
-	*value = (struct js){ 0 };
+	buf_done(&value->text);
 }

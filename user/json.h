@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * JSON lines. A value is built member by member, in the order of the calls, and written once as one line.
+ * JSON lines. A value is built as text, member by member, in the order of the calls, and written once as one line.
  *
  *	_cleanup_js_ struct js line = js_object();
  *
@@ -19,12 +19,11 @@
 #include "user/base.h"
 #include "user/buf.h"
 
-struct json_t;
+#define JS_MAX (64u << 20)	/* bytes of one value; past it: -ENOBUFS */
 
-/* An object or an array. */
+/* An object or an array, all but its last bracket. */
 struct js {
-	struct json_t *value;
-	int error;
+	struct buf text;
 };
 
 struct js js_object(void);

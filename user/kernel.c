@@ -85,22 +85,76 @@ bool kernel_has_kprobes(void)
 	return !access("/sys/bus/event_source/devices/kprobe/type", R_OK);
 }
 
-uint64_t kernel_symbol(const char *name)
+/* ---- symbols ---- */
+
+#define NAME_WORDS 16
+#define NAME_AT (-4 * NAME_WORDS - 8)	/* on the stack, below the address */
+#define INSN(code_, dst, src, off_, imm_) \
+	{ .code = (code_), .dst_reg = (dst), .src_reg = (src), .off = (off_), .imm = (imm_) }
+
+/* bpf_kallsyms_lookup_name() of a name that lies on the stack, the answer into the context. */
+static const struct bpf_insn look_up[] = {
+	INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -8, 0),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0, 0),
+	INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, 0, NAME_AT),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 4 * NAME_WORDS),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, 0),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_4, BPF_REG_10, 0, 0),
+	INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_4, 0, 0, -8),
+	INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_kallsyms_lookup_name),
+	INSN(BPF_LDX | BPF_MEM | BPF_DW, BPF_REG_1, BPF_REG_10, -8, 0),
+	INSN(BPF_STX | BPF_MEM | BPF_DW, BPF_REG_6, BPF_REG_1, 0, 0),
+	INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
+	INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+};
+
+/* Has the kernel look it up, from 5.16 on: no line for each symbol is written and read. 0: not told. */
+static uint64_t ask_symbol(const char *name)
+{
+	struct bpf_insn program[NAME_WORDS + ARRAY_SIZE(look_up)];
+	struct bpf_prog_load_opts opts = { .sz = sizeof(opts), .prog_flags = BPF_F_SLEEPABLE };
+	int32_t words[NAME_WORDS] = { 0 };
+	uint64_t address = 0;
+	struct bpf_test_run_opts run = { .sz = sizeof(run), .ctx_in = &address, .ctx_size_in = sizeof(address) };
+	_cleanup_close_ int fd = -1;
+
+	if (strlen(name) >= sizeof(words))
+		return 0;
+	memcpy(words, name, strlen(name));
+	for (int i = 0; i < NAME_WORDS; i++)
+		program[i] = (struct bpf_insn)INSN(BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0,
+						   (int16_t)(NAME_AT + 4 * i), words[i]);
+	memcpy(program + NAME_WORDS, look_up, sizeof(look_up));
+	fd = bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "portwake_ask", "GPL", program, ARRAY_SIZE(program), &opts);
+	return fd < 0 || bpf_prog_test_run_opts(fd, &run) ? 0 : address;
+}
+
+/* Is this line "ffffffff81000000 T name", of a module with "\t[module]" behind it, of this name? */
+static bool is_line_of(const char *line, const char *name)
+{
+	const char *word = strchr(line, ' ');
+
+	if (!word || !word[1] || word[2] != ' ')
+		return false;
+	word += 3;
+	return strcspn(word, "\t\n") == strlen(name) && !strncmp(word, name, strlen(name));
+}
+
+static uint64_t read_symbol(const char *name)
 {
 	_cleanup_fclose_ FILE *file = fopen("/proc/kallsyms", "re");
 	char line[256];
 
-	while (file && fgets(line, sizeof(line), file)) {
-		char *end, *word;
-		unsigned long long address = strtoull(line, &end, 16);
-
-		/* "ffffffff81000000 T name", and of a module "\t[module]" behind it. */
-		if (end[0] != ' ' || !end[1] || end[2] != ' ')
-			continue;
-		word = end + 3;
-		word[strcspn(word, "\t\n")] = '\0';
-		if (!strcmp(word, name))
-			return address;
-	}
+	while (file && fgets(line, sizeof(line), file))
+		if (is_line_of(line, name))
+			return strtoull(line, NULL, 16);
 	return 0;
+}
+
+uint64_t kernel_symbol(const char *name)
+{
+	uint64_t address = ask_symbol(name);
+
+	return address ? address : read_symbol(name);
 }

@@ -14,6 +14,7 @@
 #include "portwake.skel.h"
 #pragma GCC diagnostic pop
 
+#define WALK_BYTES 32768	/* what the kernel gathers for one read of an iterator (bpf_seq_read()) */
 #define BATCH 16384	/* records that one probe_consume() hands out at most */
 
 struct probe {
@@ -287,7 +288,7 @@ static struct bpf_link *iterator(struct probe *p, enum probe_rows rows)
 int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, void *arg)
 {
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(iterator(p, rows)));
-	_Alignas(struct pw_sock) char space[64 * sizeof(struct pw_sock)];
+	_Alignas(struct pw_sock) char space[WALK_BYTES];
 	size_t have = 0;
 	struct event event;
 

@@ -186,16 +186,22 @@ static void keep_one_each(struct snapshot *s)
 			s->rows[kept].flags |= PW_F_HELD;
 		kept++;
 	}
-	s->count = kept;
+	s->count = s->sorted = kept;
 }
 
 int snapshot_sort(struct snapshot *s)
 {
+	int r;
+
 	if (s->error)
 		return s->error;
-	if (s->count)
-		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
-	return mark_accepted(s);
+	if (s->sorted == s->count)
+		return 0;
+	qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
+	r = mark_accepted(s);
+	if (!r)
+		s->sorted = s->count;
+	return r;
 }
 
 int snapshot_settle(struct snapshot *s)
@@ -229,19 +235,54 @@ static int take_netns(void *arg, uint32_t inode)
 	return r ? r : taking->pump(taking->arg);
 }
 
-/* Is there a socket that a process may have, and none was seen to? s is sorted. */
-static bool lacks_owner(const struct snapshot *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		const struct event *row = &s->rows[i];
+/* Sockets that a process may have, and none was seen to; by cookie. */
+struct lacking {
+	struct snapshot *snapshot;
+	struct map sockets;
+};
 
-		if (i && snapshot_same(row - 1, row))
-			continue;
-		if (!row->process.pid && !is_time_wait(row) && !(row->flags & PW_F_KERNEL) &&
-		    !(row->traits & (PW_T_DEAD | PW_T_UNFETCHED)) && !row->accepted)
-			return true;
-	}
-	return false;
+static bool lacks_owner(const struct event *row)
+{
+	return !row->process.pid && !is_time_wait(row) && !(row->flags & PW_F_KERNEL) &&
+	       !(row->traits & (PW_T_DEAD | PW_T_UNFETCHED)) && !row->accepted;
+}
+
+/* s is sorted. */
+static int find_lacking(struct snapshot *s, struct lacking *lacking)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < s->count && !r; i++)
+		if ((!i || !snapshot_same(&s->rows[i - 1], &s->rows[i])) && lacks_owner(&s->rows[i]))
+			r = map_put(&lacking->sockets, s->rows[i].cookie, s);
+	return r;
+}
+
+static void on_lacking_row(void *arg, const struct event *row)
+{
+	struct lacking *lacking = arg;
+
+	if (map_get(&lacking->sockets, row->cookie))
+		snapshot_add(lacking->snapshot, row);
+}
+
+/*
+ * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a descriptor that
+ * moves while processes are walked may be missed in both. Of the others nothing is taken: there may be many.
+ */
+static int walk_again(struct snapshot *s, struct probe *probe, const struct probe_options *filter)
+{
+	struct lacking lacking = { .snapshot = s };
+	int r;
+
+	/* What has no owner yet has no row either. */
+	if (probe_by_owner(&filter->settings))
+		return probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	r = find_lacking(s, &lacking);
+	if (!r && map_count(&lacking.sockets))
+		r = probe_walk(probe, PROBE_ROWS_FILES, on_lacking_row, &lacking);
+	map_done(&lacking.sockets);
+	return r;
 }
 
 int snapshot_gather(struct snapshot *s, struct probe *probe, const struct probe_options *filter,
@@ -254,12 +295,8 @@ int snapshot_gather(struct snapshot *s, struct probe *probe, const struct probe_
 		r = netns_walk(filter->settings.netns, filter->settings.netns_count, take_netns, &taking);
 	if (!r)
 		r = snapshot_sort(s);
-	/*
-	 * Once more for what lacks its owner: a subflow of MPTCP has its cookie from the walks between, and a
-	 * descriptor that moves while processes are walked may be missed in both.
-	 */
-	if (!r && (probe_by_owner(&filter->settings) || lacks_owner(s)))
-		r = probe_walk(probe, PROBE_ROWS_FILES, on_row, s);
+	if (!r)
+		r = walk_again(s, probe, filter);
 	return r ? r : snapshot_sort(s);
 }
 

@@ -18,6 +18,7 @@ struct snapshot {
 	struct event *rows;	/* by cookie; once settled, one for each socket */
 	size_t count;
 	size_t size;		/* rows that fit */
+	size_t sorted;		/* rows that are in order and marked: all, when nothing was added since */
 	int error;		/* of gathering: -ENOMEM */
 };
 

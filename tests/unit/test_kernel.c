@@ -35,10 +35,27 @@ static void symbols_are_whole_words(void **state)
 	assert_true(kernel_symbol("inet_put_port") != 0);
 }
 
+/* As its own lines have it, told apart by fscanf() here. */
+static void a_symbol_has_the_address_of_kallsyms(void **state)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/kallsyms", "re");
+	unsigned long long address = 0;
+	char name[256] = "";
+
+	(void)state;
+	if (geteuid() || !file)
+		skip();
+	while (strcmp(name, "inet_put_port") != 0 && fscanf(file, "%llx %*c %255s%*[^\n]", &address, name) > 0)
+		;
+	assert_string_equal(name, "inet_put_port");
+	assert_int_equal(kernel_symbol(name), address);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(functions_are_found_by_name),
 	cmocka_unit_test(a_type_that_is_no_function_is_refused),
 	cmocka_unit_test(symbols_are_whole_words),
+	cmocka_unit_test(a_symbol_has_the_address_of_kallsyms),
 };
 
 UNIT_MAIN(tests)

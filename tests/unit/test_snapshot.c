@@ -48,6 +48,24 @@ static void nothing_settles_to_nothing(void **state)
 	assert_int_equal(s.count, 0);
 }
 
+static void what_is_added_after_a_sort_is_sorted_in(void **state)
+{
+	_cleanup_snapshot_ struct snapshot s = SNAPSHOT_INIT;
+	uint64_t cookies[] = { 1, 2, 3, 3 };
+
+	(void)state;
+	add(&s, row_of(3, 0, 0));
+	add(&s, row_of(2, 0, 0));
+	assert_int_equal(snapshot_sort(&s), 0);
+	add(&s, row_of(3, 100, 1));
+	add(&s, row_of(1, 0, 0));
+	assert_int_equal(snapshot_sort(&s), 0);
+	assert_int_equal(s.count, ARRAY_SIZE(cookies));
+	for (size_t i = 0; i < ARRAY_SIZE(cookies); i++)
+		assert_int_equal(s.rows[i].cookie, cookies[i]);
+	assert_int_equal(s.rows[2].process.pid, 100);
+}
+
 static void rows_come_by_cookie(void **state)
 {
 	_cleanup_snapshot_ struct snapshot s = SNAPSHOT_INIT;
@@ -306,6 +324,7 @@ static void no_memory_is_told_by_settle(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(nothing_settles_to_nothing),
 	cmocka_unit_test(rows_come_by_cookie),
+	cmocka_unit_test(what_is_added_after_a_sort_is_sorted_in),
 	cmocka_unit_test(row_with_a_process_wins),
 	cmocka_unit_test(oldest_process_wins),
 	cmocka_unit_test(accepted_sockets_are_left_out),

@@ -682,8 +682,9 @@ int writer_write(struct writer *w, const struct segment *first, size_t count, ui
 
 	if (r)
 		return r;
-	for (size_t i = 0; i < count && i < SEGMENTS_MAX; i++, first = first->next)
-		segments[i] = first;
+	/* The last one's link belongs to the other thread. */
+	for (size_t i = 0; i < count && i < SEGMENTS_MAX; i++)
+		segments[i] = i ? segments[i - 1]->next : first;
 	w->count = (struct writer_count){ 0 };
 	w->now = life ? life : w->now;
 	r = transact(w, segments, count, life);

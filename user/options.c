@@ -38,7 +38,7 @@ static int set_format(struct options *o, const char *value, char *why, size_t si
 	static const char *const names[] = { [FORMAT_TEXT] = "text", [FORMAT_JSON] = "json", [FORMAT_CSV] = "csv" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(value, names[i]))
+		if (strcmp(value, names[i]) != 0)
 			continue;
 		o->format = (enum format)i;
 		o->json = o->format == FORMAT_JSON;

@@ -399,12 +399,12 @@ static int tell_rest(struct telling *t, const struct history_query *query)
 	text_more(t);
 	if (!t->port_count && question_may_be_silent(t->question, t->proto))
 		return 0;
-	if (!t->port_count && !range)
+	if (range)
+		r = tell_range(t);
+	else if (!t->port_count)
 		r = tell_port(t, query->first);
 	if (!r)
 		r = tell_blind(t, query);
-	if (!r && range)
-		r = tell_range(t);
 	return r ? r : about_pass_on(&t->answers->about, t->out);
 }
 

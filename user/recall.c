@@ -9,47 +9,42 @@
 
 #define BOOT_TEXT 64
 
-static void free_owner(struct past_process *p)
+static size_t size_of(const char *text)
 {
-	const void *texts[] = { p->comm, p->exe, p->cgroup, p->container, p->cmdline };
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		pw_free((void *)(uintptr_t)texts[i]);
-	pw_free(p);
+	return text ? strlen(text) + 1 : 0;
 }
 
-static bool copy_text(const char **text)
-{
-	bool none = !*text;
-
-	*text = none ? NULL : pw_strdup(*text);
-	return none || *text;
-}
-
-/* NULL without memory. */
+/* In one block, to be freed at once. NULL without memory. */
 static struct past_process *copy_owner(const struct past_process *from)
 {
-	struct past_process *p = pw_calloc(1, sizeof(*p));
-	bool done;
+	const char *texts[] = { from->comm, from->exe, from->cgroup, from->container, from->cmdline };
+	struct past_process *p;
+	size_t size = sizeof(*p);
+	char *at;
 
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		size += size_of(texts[i]);
+	p = pw_calloc(1, size);
 	if (!p)
 		return NULL;
-	*p = *from;
-	done = copy_text(&p->comm);
-	done &= copy_text(&p->exe);
-	done &= copy_text(&p->cgroup);
-	done &= copy_text(&p->container);
-	done &= copy_text(&p->cmdline);
-	if (done)
-		return p;
-	free_owner(p);
-	return NULL;
+	at = (char *)(p + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		size = size_of(texts[i]);
+		if (size)
+			texts[i] = memcpy(at, texts[i], size);
+		at += size;
+	}
+	*p = (struct past_process){
+		.pid = from->pid, .uid = from->uid, .start = from->start, .comm = texts[0], .exe = texts[1], .cgroup = texts[2],
+		.container = texts[3], .cmdline = texts[4],
+	};
+	return p;
 }
 
 static void free_recalled(struct recalled *r)
 {
-	if (r && r->owner)
-		free_owner(r->owner);
+	if (r)
+		pw_free(r->owner);
 	pw_free(r);
 }
 

@@ -30,6 +30,13 @@ void who_text(void **state);
 void who_json(void **state);
 void who_csv(void **state);
 
+/* past.c: answers about a made-up past, in a directory of each test's own. */
+int past_begin(void **state);
+int past_end(void **state);
+void past_text(void **state);
+void past_json(void **state);
+void past_csv(void **state);
+
 /* program.c: what the program says of itself, and to wrong usage. PORTWAKE is its path. */
 void help(void **state);
 void stats_help(void **state);

@@ -175,7 +175,7 @@ static void stay_on(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-void load_enter(void)
+void load_enter(int cpu)
 {
 	struct sockaddr_in address = at(1, UDP_PORT);
 	int least = 1, receiver;
@@ -184,7 +184,7 @@ void load_enter(void)
 		die("a network namespace of its own (as root?)");
 	loopback_up();
 	write_text("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1000000");
-	stay_on((int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	stay_on(cpu);
 	server = bound(SOCK_STREAM, TCP_PORT);
 	listen(server, 128);
 	/* Full at once: what is sent then is sent and dropped, and nobody needs to read. */
@@ -286,13 +286,13 @@ double load_run(const struct load *load, unsigned int ms)
 	return least;
 }
 
-void load_hold(unsigned int count)
+void load_hold(unsigned int first, unsigned int end)
 {
-	struct rlimit limit = { count + 64, count + 64 };
+	struct rlimit limit = { end - first + 64, end - first + 64 };
 
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		die("RLIMIT_NOFILE");
-	for (unsigned int i = 0; i < count; i++) {
+	for (unsigned int i = first; i < end; i++) {
 		struct sockaddr_in address = at(2 + i / PER_ADDRESS, (uint16_t)(10000 + i % PER_ADDRESS));
 		int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 

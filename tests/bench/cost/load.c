@@ -269,21 +269,25 @@ static double run_slice(const struct load *load, double ns)
 	return taken / count;
 }
 
+static int by_size(const void *left, const void *right)
+{
+	const double *a = left, *b = right;
+
+	return *a < *b ? -1 : *a > *b;
+}
+
 double load_run(const struct load *load, unsigned int ms)
 {
-	double least = 0;
+	double ns[SLICES];
 
 	if (!load->once)
 		return load_nginx(ms);
 	for (int i = 0; i < BATCH; i++)
 		load->once();
-	for (int i = 0; i < SLICES; i++) {
-		double ns = run_slice(load, ms * 1e6 / SLICES);
-
-		if (!i || ns < least)
-			least = ns;
-	}
-	return least;
+	for (int i = 0; i < SLICES; i++)
+		ns[i] = run_slice(load, ms * 1e6 / SLICES);
+	qsort(ns, SLICES, sizeof(*ns), by_size);
+	return ns[SLICES / 2];
 }
 
 void load_hold(unsigned int first, unsigned int end)

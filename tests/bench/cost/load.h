@@ -22,8 +22,8 @@ void die(const char *what) __attribute__((noreturn));
 void load_enter(int cpu);
 
 /*
- * Runs it for so long; ns of the thread's CPU time for each time round, in the best of twenty slices: what else runs
- * on the machine disturbs some of them, and seldom all.
+ * Runs it for so long; ns of the thread's CPU time for each time round, in the median of twenty slices: the best would
+ * be one in which a tracer's buffer was full.
  */
 double load_run(const struct load *load, unsigned int ms);
 

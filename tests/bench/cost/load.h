@@ -18,16 +18,16 @@ extern const struct load loads[LOADS];
 /* "bench: WHAT: errno", exit status 1. */
 void die(const char *what) __attribute__((noreturn));
 
-/* Of the calling process, which gets a network namespace of its own with what the loads need in it, and one CPU. */
-void load_enter(void);
+/* Of the calling process, which gets a network namespace of its own with what the loads need in it, and this CPU. */
+void load_enter(int cpu);
 
 /*
- * Runs it for so long; ns of the thread's CPU time for each time round, in the best of twenty slices: what else runs
- * on the machine disturbs some of them, and seldom all.
+ * Runs it for so long; ns of the thread's CPU time for each time round, in the median of twenty slices: the best would
+ * be one in which a tracer's buffer was full.
  */
 double load_run(const struct load *load, unsigned int ms);
 
-/* Opens so many datagram sockets with a port each, over loopback addresses, in the namespace at hand. */
-void load_hold(unsigned int count);
+/* Opens datagram sockets number `first` to `end` - 1, each with a port of its own, in the namespace at hand. */
+void load_hold(unsigned int first, unsigned int end);
 
 #endif

@@ -96,6 +96,11 @@ static double median(const double *values, size_t count)
 
 /* ---- rounds ---- */
 
+static int last_cpu(void)
+{
+	return (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+}
+
 /* All the work once, in a process with a network namespace of its own. */
 static void pass(double out[LOADS])
 {
@@ -105,7 +110,7 @@ static void pass(double out[LOADS])
 	if (pipe(fds) < 0 || (pid = fork()) < 0)
 		die("fork");
 	if (!pid) {
-		load_enter();
+		load_enter(last_cpu());
 		for (size_t i = 0; i < LOADS; i++)
 			out[i] = is_run(i) ? load_run(&loads[i], slice_ms) : 0;
 		_exit(write(fds[1], out, LOADS * sizeof(*out)) != (ssize_t)(LOADS * sizeof(*out)));
@@ -214,7 +219,7 @@ static void count_one(const struct tracer *t, const struct load *load)
 	pid_t pid = fork();
 
 	if (!pid) {
-		load_enter();
+		load_enter(last_cpu());
 		for (int i = 0; i < (int)COUNTED; i++)
 			load->once();
 		_exit(0);
@@ -242,7 +247,20 @@ static void print_stats(void)
 
 /* ---- what else is asked ---- */
 
-/* A process that holds so many sockets, until it is killed. */
+#define HOLDERS 10	/* a process may not have as many descriptors as it likes */
+
+static void hold_part(unsigned int first, unsigned int end, int ready)
+{
+	if (fork())
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	load_hold(first, end);
+	if (write(ready, "", 1) == 1)
+		pause();
+	_exit(1);
+}
+
+/* Processes that hold so many sockets, until the one that is returned is killed. */
 static pid_t hold(unsigned int count)
 {
 	int fds[2];
@@ -253,15 +271,16 @@ static pid_t hold(unsigned int count)
 		die("fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		load_enter();
-		load_hold(count);
-		if (write(fds[1], "", 1) == 1)
-			pause();
+		load_enter(last_cpu());
+		for (unsigned int i = 0; i < HOLDERS; i++)
+			hold_part(count / HOLDERS * i, count / HOLDERS * (i + 1), fds[1]);
+		pause();
 		_exit(1);
 	}
 	close(fds[1]);
-	if (read(fds[0], &c, 1) != 1)
-		die("sockets to hold");
+	for (unsigned int i = 0; i < HOLDERS; i++)
+		if (read(fds[0], &c, 1) != 1)
+			die("sockets to hold");
 	close(fds[0]);
 	return pid;
 }
@@ -299,12 +318,12 @@ static void print_sockets(struct tracer *t)
 	}
 }
 
-static pid_t churn(unsigned int seconds)
+static pid_t churn(unsigned int seconds, int cpu)
 {
 	pid_t pid = fork();
 
 	if (!pid) {
-		load_enter();
+		load_enter(cpu);
 		alarm(seconds);
 		for (;;)
 			loads[0].once();
@@ -319,8 +338,8 @@ static void print_churn(struct tracer *t)
 	pid_t one, other;
 
 	tracer_start(t);
-	one = churn(seconds);
-	other = churn(seconds);
+	one = churn(seconds, 0);
+	other = churn(seconds, last_cpu());
 	waitpid(one, NULL, 0);
 	waitpid(other, NULL, 0);
 	usleep(500000);

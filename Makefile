@@ -127,7 +127,7 @@ $(O)/golden: $(GOLDEN_OBJS) $(LIB)
 
 $(O)/e2e: $(E2E_OBJS)
 	@$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pthread -o $@ $^ -lcmocka -ljansson
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pthread -o $@ $^ -lcmocka -ljansson -lsqlite3
 
 # Stdout is the tracer's alone.
 run: 					## install what a build needs, build, trace live (as root; ARGS='--json')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What a test is made of: namespaces with workloads in them, a tracer, and the comparison of the two. */
 #define _GNU_SOURCE
-#include "tests/e2e/case.h"
+#include "tests/e2e/recorder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,6 +247,7 @@ int case_teardown(void **state)
 	if (!settled)
 		say_how_to_repeat();
 	run_kill_strays();
+	scratch_clean();
 	for (struct stage *stage = stages; stage; stage = next) {
 		next = stage->next;
 		if (stage->keep == KEEP_FOR_TEST)

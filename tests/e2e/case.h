@@ -101,8 +101,13 @@ void case_print_skips(void);
 void scenario_run(const struct scenario *scenario, enum fam fam, int proto, const char *name);
 void watcher_end(void **state);
 
+/* Those of a recorder. */
+extern const struct plain_list history_tests, outage_tests, storage_tests, service_tests, power_tests, forget_tests;
+
 /* The minute that TIME_WAIT takes passes while the other tests run. */
 void minute_begin(void);
+/* The same of the minute that a recorder keeps. */
+void forget_begin(void);
 
 /* What this program does when a test executes it again; see roles.c. */
 int role_main(int argc, char **argv);

@@ -3,15 +3,17 @@
  * e2e [--list] [PATTERN]...: portwake ($PORTWAKE, build/portwake by default) against workloads that know the truth.
  * PATTERN is a part of a name or a shell pattern of all of it; one that begins with ! leaves tests out. $E2E_SLOW=N
  * stretches every deadline N times, $E2E_SEED repeats a random test, $E2E_RUNG forces a rung on every tracer,
- * $E2E_GUEST says that the machine is a throw-away one.
+ * $E2E_GUEST says that the machine is a throw-away one, $E2E_LONG takes a minute where seconds do otherwise.
  *
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),
  *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c who.c question.c denied.c
- *            advice.c (wish.c) (a tracer for each), past.c record.c (a recorder for each), pool.c audit.c (no tracer; room.c: a
- *            namespace with a small range), then minute.c
+ *            advice.c (wish.c) (a tracer for each), past.c record.c history.c outage.c storage.c service.c power.c (a recorder
+ *            for each), pool.c audit.c (no tracer; room.c: a namespace with a small range), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   ask.c    portwake who as a child
+ *   recorder.c portwake record as a child, and its file     told.c   what who says of the past, against that log
+ *   crowd.c  workloads for it: ten processes at random, a steady one, a flood
  *   run.c    portwake as a child     seen.c   one line of its stream     net.c   namespaces and netlink     roles.c
  */
 #define _GNU_SOURCE
@@ -160,6 +162,7 @@ static void collect(void)
 	};
 	static const struct plain_list *const plain[] = {
 		&self_tests, &start_tests, &load_tests, &mix_tests, &cli_tests, &command_tests, &annotate_tests,
+		&history_tests, &outage_tests, &storage_tests, &service_tests, &power_tests, &forget_tests,
 		&cgroup_tests, &isolate_tests, &stats_tests, &who_tests, &question_tests, &kernel_tests, &denied_tests, &advice_tests,
 		&pool_tests, &audit_tests, &past_tests, &record_tests, &minute_tests,
 	};
@@ -200,6 +203,8 @@ int main(int argc, char **argv)
 	}
 	if (includes(&minute_tests))
 		minute_begin();
+	if (includes(&forget_tests))
+		forget_begin();
 	failed = _cmocka_run_group_tests("e2e", tests, entry_count, NULL, NULL);
 	case_print_skips();
 	return failed ? 1 : 0;

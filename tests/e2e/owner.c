@@ -225,36 +225,6 @@ static void child_inherits(struct work *w)
 		work_die("wait");
 }
 
-static void send_socket(int way, const struct wsock *s)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
-	struct iovec iov = { .iov_base = (void *)s, .iov_len = sizeof(*s) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-
-	memcpy(CMSG_DATA(&control.head), &s->fd, sizeof(int));
-	if (sendmsg(way, &msg, 0) != (ssize_t)sizeof(*s))
-		work_die("sendmsg SCM_RIGHTS");
-}
-
-static void receive_socket(int way, struct wsock *s)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = s, .iov_len = sizeof(*s) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-
-	if (recvmsg(way, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*s))
-		work_die("recvmsg SCM_RIGHTS");
-	memcpy(&s->fd, CMSG_DATA(&control.head), sizeof(int));
-}
-
 static void giver(struct work *w, void *arg)
 {
 	struct wsock s;
@@ -262,7 +232,7 @@ static void giver(struct work *w, void *arg)
 	work_name("the-giver");
 	s = ws_open(w);
 	ws_bind(&s, 0);
-	send_socket(*(int *)arg, &s);
+	ws_pass(*(int *)arg, &s);
 }
 
 /* The receiver goes on to listen, so that event has another process behind it than the owner as well. */
@@ -274,7 +244,7 @@ static void descriptor_passed(struct work *w)
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
 		work_die("socketpair");
 	work_reap(w, work_spawn(w, giver, &pair[0]));
-	receive_socket(pair[1], &s);
+	ws_take(pair[1], &s);
 	work_name("the-taker");
 	if (is_tcp(w->proto))
 		ws_listen(&s);
@@ -292,7 +262,7 @@ static void descriptor_in_flight(struct work *w)
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
 		work_die("socketpair");
 	ws_bind(&s, 7203);
-	send_socket(pair[0], &s);
+	ws_pass(pair[0], &s);
 	ws_drop(&s);
 	usleep(20000);
 	t0 = now_ns();

@@ -494,6 +494,36 @@ int ws_join(struct wsock *client, const struct wsock *listener)
 	return ws_accept(listener);
 }
 
+void ws_pass(int way, const struct wsock *s)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec iov = { .iov_base = (void *)s, .iov_len = sizeof(*s) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+
+	memcpy(CMSG_DATA(&control.head), &s->fd, sizeof(int));
+	if (sendmsg(way, &msg, 0) != (ssize_t)sizeof(*s))
+		work_die("sendmsg SCM_RIGHTS");
+}
+
+void ws_take(int way, struct wsock *s)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = s, .iov_len = sizeof(*s) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+
+	if (recvmsg(way, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*s))
+		work_die("recvmsg SCM_RIGHTS");
+	memcpy(&s->fd, CMSG_DATA(&control.head), sizeof(int));
+}
+
 pid_t work_spawn(struct work *work, void (*fn)(struct work *work, void *arg), void *arg)
 {
 	pid_t pid = fork();

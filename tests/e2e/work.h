@@ -98,6 +98,10 @@ int ws_accept(const struct wsock *listener);
 /* Connects to the listener: the descriptor of the other end. */
 int ws_join(struct wsock *client, const struct wsock *listener);
 
+/* The socket with its descriptor over a Unix socket of datagrams, and out of one. */
+void ws_pass(int way, const struct wsock *s);
+void ws_take(int way, struct wsock *s);
+
 /* A child of the workload running fn(work, arg), and its end. */
 pid_t work_spawn(struct work *work, void (*fn)(struct work *work, void *arg), void *arg);
 void work_reap(struct work *work, pid_t pid);

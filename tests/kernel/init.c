@@ -13,6 +13,7 @@
  *   env NAME=VALUE          for the commands that follow
  *   limit SECONDS           the longest that one of them may take
  *   hide DIRECTORY          shows an empty one in its place
+ *   disk DEVICE DIRECTORY   mounts its ext4
  *   hog MIB                 from now on all memory but so much is in use
  *   run LABEL COMMAND [ARG]...
  *
@@ -225,6 +226,13 @@ static void hide(const char *directory)
 		die("init: hide %s", directory);
 }
 
+static void disk(const char *device, const char *directory)
+{
+	mkdir(directory, 0755);
+	if (mount(device, directory, "ext4", 0, NULL) < 0)
+		die("init: mount %s", device);
+}
+
 static long free_mib(void)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
@@ -289,6 +297,8 @@ static void obey(char **words, size_t n)
 		limit = (unsigned)strtoul(words[1], NULL, 10);
 	else if (n >= 2 && strcmp(words[0], "hide") == 0)
 		hide(words[1]);
+	else if (n >= 3 && strcmp(words[0], "disk") == 0)
+		disk(words[1], words[2]);
 	else if (n >= 2 && strcmp(words[0], "hog") == 0)
 		hog(strtol(words[1], NULL, 10));
 	else if (n >= 3 && strcmp(words[0], "run") == 0)

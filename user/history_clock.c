@@ -6,9 +6,9 @@
 
 int walls_add(struct walls *walls, uint32_t boot, uint32_t session, int64_t since, int64_t offset)
 {
-	struct wall_span *last = walls->count ? &walls->spans[walls->count - 1] : NULL;
+	struct wall_span *last;
 
-	if (walls->count == walls->size) {
+	if (!walls->spans || walls->count == walls->size) {
 		size_t size = walls->size ? walls->size * 2 : 16;
 		struct wall_span *spans = pw_reallocarray(walls->spans, size, sizeof(*spans));
 
@@ -16,8 +16,8 @@ int walls_add(struct walls *walls, uint32_t boot, uint32_t session, int64_t sinc
 			return -ENOMEM;
 		walls->spans = spans;
 		walls->size = size;
-		last = walls->count ? &spans[walls->count - 1] : NULL;
 	}
+	last = walls->count ? &walls->spans[walls->count - 1] : NULL;
 	if (last && last->boot == boot)
 		last->until = since;
 	else

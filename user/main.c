@@ -28,6 +28,7 @@
  *	user/identity.c		process to executable, cgroup (cgroup.c), container
  *	user/output.c		a bounded queue of lines to stdout
  *	user/sink_text.c sink_json.c line.c	a line as text, as JSON (json.c)
+ *	user/detail.c		a denial's details as JSON
  *	user/stats.c hist.c	lifetimes added up (stats_past.c: of the history); histogram of times
  *	user/range.c		the range and the reservations of a network namespace
  *	user/annotate.c		what a port is known for: data/ports.tsv
@@ -38,7 +39,11 @@
  *	user/pool.c		what is held of the range, and what is left
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
- *	user/store.c history.c	lifetimes into an SQLite database, and out of it
+ *	user/store.c store_queue.c	changes to rows; the thread that writes them to an SQLite database:
+ *	user/store_write.c store_dict.c store_row.h	a batch, what its rows share, a row
+ *	user/store_keep.c store_file.c schema.h sql.h	retention; the file, and its tables (data/schema.sql)
+ *	user/history.c history_db.c	what was recorded, read back;
+ *	user/history_blind.c history_clock.c	what it cannot speak for; the wall clock as it stood
  *	user/dbfile.c		its files, for whoever may not make them
  *	user/broker.c		what a recorder asks of the process that kept some privilege (broker_serve.c, broker_wire.h)
  *	user/privilege.c	giving it up; notify.c: words to a service manager

@@ -7,13 +7,13 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "user/mem.h"
 #include "user/schema.h"
+#include "user/sql.h"
 
 #define PAGE_SIZE_WANTED	4096
 #define BUSY_MS			500
@@ -223,39 +223,20 @@ int store_file_error(struct store_file *file, char *why, size_t why_size)
 
 /* ---- opening ---- */
 
-static int number_of(sqlite3 *db, const char *sql, int64_t *out)
-{
-	sqlite3_stmt *statement = NULL;
-	int r = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
-
-	if (!r && sqlite3_step(statement) == SQLITE_ROW)
-		*out = sqlite3_column_int64(statement, 0);
-	r = sqlite3_finalize(statement);
-	return r ? -EIO : 0;
-}
-
-static int run_all(sqlite3 *db, const char *const *sql)
-{
-	for (; *sql; sql++)
-		if (sqlite3_exec(db, *sql, NULL, NULL, NULL))
-			return -EIO;
-	return 0;
-}
-
 /* Step i brings tables of version i to version i + 1. */
 static const char *const steps[SCHEMA_VERSION] = { schema };
 
 static int bring_forward(sqlite3 *db, int64_t from)
 {
 	char mark[80];
-	int r = sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL);
+	int r = sql_do(db, "BEGIN EXCLUSIVE");
 
 	snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", SCHEMA_ID, SCHEMA_VERSION);
 	for (int64_t i = from; !r && i < SCHEMA_VERSION; i++)
-		r = sqlite3_exec(db, steps[i], NULL, NULL, NULL);
+		r = sql_do(db, steps[i]);
 	if (!r)
-		r = sqlite3_exec(db, mark, NULL, NULL, NULL);
-	return r ? -EIO : 0;
+		r = sql_do(db, mark);
+	return r;
 }
 
 /* Is it ours, and of a version that is known? Older ones are brought forward. */
@@ -263,8 +244,8 @@ static int check_version(const char *path, sqlite3 *db, char *why, size_t why_si
 {
 	int64_t id = 0, version = 0, tables = 0;
 
-	if (number_of(db, "PRAGMA application_id", &id) || number_of(db, "PRAGMA user_version", &version) ||
-	    number_of(db, "SELECT count(*) FROM sqlite_master", &tables))
+	if (sql_ask(db, "PRAGMA application_id", &id) || sql_ask(db, "PRAGMA user_version", &version) ||
+	    sql_ask(db, "SELECT count(*) FROM sqlite_master", &tables))
 		return explain(path, db, why, why_size);
 	if (id != SCHEMA_ID && tables) {
 		snprintf(why, why_size, "%s: it is an SQLite database, but not of portwake: name another file", path);
@@ -294,11 +275,10 @@ static int connect(const char *name, int flags, sqlite3 **out)
 {
 	/* FULL: a commit is on the disk before it is told. The log is checkpointed by hand, and kept at the end: those
 	 * who may only read could not make it. */
-	static const char *const settings[] = {
-		"PRAGMA page_size = 4096", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
-		"PRAGMA synchronous = FULL", "PRAGMA secure_delete = OFF", "PRAGMA temp_store = MEMORY",
-		"PRAGMA wal_autocheckpoint = 0", "PRAGMA cache_size = -4096", "PRAGMA trusted_schema = OFF", NULL,
-	};
+	static const char settings[] =
+		"PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+		"PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY;"
+		"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF";
 	sqlite3 *db = NULL;
 	int keep = 1, r = sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
 
@@ -308,7 +288,7 @@ static int connect(const char *name, int flags, sqlite3 **out)
 	sqlite3_busy_timeout(db, BUSY_MS);
 	sqlite3_extended_result_codes(db, 0);
 	sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-	return run_all(db, settings);
+	return sql_do(db, settings);
 }
 
 int store_file_create(const char *path, char *why, size_t why_size)
@@ -336,7 +316,7 @@ static int64_t recorder_of(const char *name)
 	int64_t pid = 0;
 
 	if (!sqlite3_open_v2(name, &db, SQLITE_OPEN_READONLY, NULL))
-		number_of(db, "SELECT pid FROM session ORDER BY id DESC LIMIT 1", &pid);
+		sql_ask(db, "SELECT pid FROM session ORDER BY id DESC LIMIT 1", &pid);
 	sqlite3_close(db);
 	return pid;
 }

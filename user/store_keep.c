@@ -12,7 +12,7 @@
 #define DROP_ROWS	8192		/* at a time */
 #define DROP_STEPS	8		/* such times at most before a batch is written */
 #define VACUUM_PAGES	512
-#define SLACK_PAGES	1024		/* free pages that are worth keeping, beside an eighth of all */
+#define SLACK_PAGES	256		/* free pages that are worth keeping, beside an eighth of all */
 #define DROPS_A_SWEEP	64
 #define SWEEP_ROWS	20000
 

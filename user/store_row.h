@@ -65,6 +65,7 @@ struct row {
 struct segment {
 	struct segment *next;
 	uint64_t life;			/* all that happened before is in this or an earlier one; 0: not said */
+	uint64_t serial;		/* one of its own */
 	uint32_t process_floor;		/* its rows refer to processes from this number on */
 	uint32_t count;
 	struct row rows[SEGMENT_ROWS];

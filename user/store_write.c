@@ -30,6 +30,7 @@ enum {
 
 #define ENDED_WHERE "FROM held h JOIN session s ON s.id = h.session WHERE h.session = ?1 AND sync < ?2"
 
+/* Of SQLite's operators on bits none binds closer than another. */
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
@@ -48,7 +49,7 @@ static const char *const texts[STATEMENTS] = {
 		      "process = ?8 WHERE id = ?1",
 	[ADD_LIFETIME] = "INSERT INTO lifetime VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_TAIL] = "INSERT INTO tail VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	[SORT_TAIL] = "INSERT INTO lifetime SELECT (id & ~17179869183) | port << 18 | (id & 262143), ended, held, closed, waited, "
+	[SORT_TAIL] = "INSERT INTO lifetime SELECT (id & ~17179869183) | (port << 18) | (id & 262143), ended, held, closed, waited, "
 		      "cookie, process, endpoint, remote, bits, holder FROM tail ORDER BY id >> 34, port, id",
 	[EMPTY_TAIL] = "DELETE FROM tail",
 	[ADD_HELD] = "INSERT OR REPLACE INTO held VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -66,10 +67,10 @@ static const char *const texts[STATEMENTS] = {
 		      "coalesce(min((SELECT min(coalesce(exe, 1 << 40), coalesce(cgroup, 1 << 40), coalesce(container, 1 << 40), "
 		      "coalesce(cmdline, 1 << 40)) FROM process WHERE id = h.process)), 1 << 40), coalesce(min(endpoint), 1 << 40), "
 		      "coalesce(min(min(coalesce(process, 1 << 40), coalesce(holder, 1 << 40))), 1 << 40) " ENDED_WHERE,
-	[END_HELD] = "INSERT INTO lifetime SELECT ?3 << 34 | port << 18 | min(row_number() OVER (PARTITION BY port) - 1, 262143), "
+	[END_HELD] = "INSERT INTO lifetime SELECT (?3 << 34) | (port << 18) | min(row_number() OVER (PARTITION BY port) - 1, 262143), "
 		     "max(since, min(last, ?4)) - min(last, ?4), max(since, min(last, ?4)) - since, "
 		     "max(0, max(since, min(last, ?4)) - closed_at), max(0, max(since, min(last, ?4)) - waited_at), "
-		     "cookie, process, endpoint, remote, (bits & ~128) | 512 | 7 << 10, holder "
+		     "cookie, process, endpoint, remote, (bits & ~128) | 512 | (7 << 10), holder "
 		     ENDED_WHERE " ORDER BY port",
 	[DROP_ENDED] = "DELETE FROM held WHERE session = ?1 AND sync < ?2",
 };
@@ -681,8 +682,9 @@ int writer_write(struct writer *w, const struct segment *first, size_t count, ui
 
 	if (r)
 		return r;
-	for (size_t i = 0; i < count && i < SEGMENTS_MAX; i++, first = first->next)
-		segments[i] = first;
+	/* The last one's link belongs to the other thread. */
+	for (size_t i = 0; i < count && i < SEGMENTS_MAX; i++)
+		segments[i] = i ? segments[i - 1]->next : first;
 	w->count = (struct writer_count){ 0 };
 	w->now = life ? life : w->now;
 	r = transact(w, segments, count, life);

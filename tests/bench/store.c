@@ -87,7 +87,7 @@ static void make_lifetime(struct lifetime *l, uint64_t cookie, uint64_t since)
 		.cookie = cookie, .generation = 1, .netns = 4026531840U, .since = since, .seen = since,
 		.port = (uint16_t)(32768 + dice % 28232), .remote_port = dice >> 40 & 1 ? 443 : 5432,
 		.proto = dice >> 41 & 7 ? IPPROTO_TCP : IPPROTO_UDP, .how = PW_HOW_CONNECT, .flags = PW_F_EPHEMERAL,
-		.owner = &processes[dice >> 44 & 1023 % PROCESSES], .holds = HOLD_SOCK,
+		.owner = &processes[(dice >> 44 & 1023) % PROCESSES], .holds = HOLD_SOCK,
 	};
 	l->addr.family = l->remote.family = dice >> 56 & 15 ? AF_INET : AF_INET6;
 	l->addr.bytes[0] = 10;

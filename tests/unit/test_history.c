@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Questions: the wall clock as it stood, and what the history cannot speak for. */
+#include "user/history.h"
+
+#include "tests/unit/stored.h"
+#include "user/clock.h"
+#include "user/history_clock.h"
+
+/* ---- clocks, pure ---- */
+
+static size_t windows_of(const struct walls *walls, uint64_t since, uint64_t until, struct wall_window out[8])
+{
+	assert_in_range(walls->count, 0, 8);
+	return walls_windows(walls, since, until, out);
+}
+
+static void clock_set_back_shows_a_time_twice(void **state)
+{
+	struct walls walls = { 0 };
+	struct wall_window w[8];
+
+	(void)state;
+	walls_add(&walls, 0, 0, 1000, 50000);
+	walls_add(&walls, 0, 0, 2000, 49500);
+	assert_int_equal(walls_time(&walls, 0, 1999), 51999);
+	assert_int_equal(walls_time(&walls, 0, 2000), 51500);
+	assert_int_equal(walls_time(&walls, 0, 10), 50010);
+	assert_int_equal(walls_time(&walls, 1, 10), 0);
+	assert_int_equal(windows_of(&walls, 51700, 51700, w), 2);
+	assert_int_equal(w[0].since, 1700);
+	assert_int_equal(w[1].since, 2200);
+	assert_int_equal(windows_of(&walls, 51499, 51499, w), 1);
+	assert_int_equal(windows_of(&walls, 52000, 52000, w), 1);
+	assert_int_equal(w[0].since, 2500);
+	walls_done(&walls);
+}
+
+static void clock_set_forward_leaves_times_out(void **state)
+{
+	struct walls walls = { 0 };
+	struct wall_window w[8];
+
+	(void)state;
+	walls_add(&walls, 0, 0, 1000, 50000);
+	walls_add(&walls, 0, 0, 2000, 60000);
+	assert_int_equal(windows_of(&walls, 55000, 55000, w), 0);
+	assert_int_equal(windows_of(&walls, 51999, 62000, w), 2);
+	assert_int_equal(w[0].until, 1999);
+	assert_int_equal(w[1].since, 2000);
+	walls_done(&walls);
+}
+
+static void every_boot_has_its_own(void **state)
+{
+	struct walls walls = { 0 };
+	struct wall_window w[8];
+
+	(void)state;
+	walls_add(&walls, 0, 0, 1000, 50000);
+	walls_add(&walls, 1, 1, 100, 70000);
+	walls_add(&walls, 1, 2, 300, 70001);
+	assert_int_equal(walls_time(&walls, 1, 5), 70005);
+	assert_int_equal(walls_time(&walls, 1, 300), 70301);
+	assert_int_equal(windows_of(&walls, 0, UINT64_MAX, w), 3);
+	assert_int_equal(w[1].boot, 1);
+	assert_int_equal(w[1].until, 299);
+	walls_done(&walls);
+}
+
+/* ---- questions through a set clock ---- */
+
+static void both_answers_where_the_clock_was_set_back(void **state)
+{
+	struct lifetime *l;
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(10 * SEC);
+	offset -= 10 * (int64_t)SEC;
+	pass(10 * MS);
+	release(allocate(2, 40000), CAUSE_CLOSE);
+	/* One that lives through the step lasts as long as it lasted. */
+	pass(10 * MS);
+	offset += 10 * (int64_t)SEC;
+	l = allocate(3, 40001);
+	pass(SEC);
+	offset -= 10 * (int64_t)SEC;
+	settle(SEC);
+	release(l, CAUSE_CLOSE);
+	settle(SEC);
+	assert_int_equal(find_range(40000, 40000, START + WALL, START + 20 * MS + WALL), 2);
+	assert_int_equal(find(40001), 1);
+	assert_int_equal(pasts[0].held_ns, 2 * SEC);
+	assert_true(pasts[0].until < pasts[0].since);
+}
+
+static struct blind blinds[16];
+static char reasons[16][64];
+static size_t blind_count;
+
+static int keep_blind(void *arg, const struct blind *blind)
+{
+	(void)arg;
+	blinds[blind_count] = *blind;
+	snprintf(reasons[blind_count++], sizeof(reasons[0]), "%s", blind->reason);
+	return 0;
+}
+
+static size_t blind_in(const struct history_query *query)
+{
+	struct history *history = NULL;
+
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	blind_count = 0;
+	assert_int_equal(history_blind(history, query, keep_blind, NULL), 0);
+	history_free(&history);
+	return blind_count;
+}
+
+static size_t blind_at(uint64_t time)
+{
+	struct history_query query = {
+		.first = 40000, .last = 40000, .since = (uint64_t)((int64_t)time + offset), .until = (uint64_t)((int64_t)time + offset),
+	};
+
+	return blind_in(&query);
+}
+
+static void expect_blind(uint64_t time, const char *reason)
+{
+	size_t count = blind_at(time);
+
+	assert_int_equal(count, reason ? 1 : 0);
+	if (reason)
+		assert_string_equal(reasons[0], reason);
+}
+
+static void outside_of_recording_is_said(void **state)
+{
+	struct gap gap = { .since = START + 2 * SEC, .until = START + 3 * SEC, .lost = 5, .reason = "ring" };
+
+	(void)state;
+	open_plain();
+	say((struct change){ .what = WHAT_GAP, .gap = &gap });
+	settle(10 * SEC);
+	end_session();
+	now += 100 * SEC;
+	open_plain();
+	settle(10 * SEC);
+	end_session();
+	expect_blind(START - SEC, "not recorded yet");
+	expect_blind(START + SEC, NULL);
+	expect_blind(START + 2 * SEC + SEC / 2, "ring");
+	assert_int_equal(blinds[0].lost, 5);
+	expect_blind(START + 4 * SEC, NULL);
+	expect_blind(START + 50 * SEC, "the recorder did not run");
+	assert_int_equal(blinds[0].since, START + 10 * SEC + WALL);
+	assert_int_equal(blinds[0].until, START + 110 * SEC + WALL);
+	expect_blind(START + 115 * SEC, NULL);
+	expect_blind(START + 121 * SEC, "the recorder does not run");
+	assert_int_equal(blinds[0].until, UINT64_MAX);
+}
+
+static void what_is_not_ready_yet_is_blind(void **state)
+{
+	struct store_options options = plain_options();
+
+	(void)state;
+	open_with(&options);
+	now += 5 * SEC;
+	ready();
+	settle(SEC);
+	end_session();
+	expect_blind(START + 4 * SEC, "not recorded yet");
+	expect_blind(START + 5 * SEC + SEC / 2, NULL);
+}
+
+static void skipped_time_never_was(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(10 * SEC);
+	offset += 1000 * (int64_t)SEC;
+	settle(10 * SEC);
+	settle(10 * SEC);
+	end_session();
+	offset -= 1000 * (int64_t)SEC;
+	expect_blind(START + 500 * SEC, "the clock was set forward");
+	expect_blind(START + 5 * SEC, NULL);
+	expect_blind(START + 1025 * SEC, NULL);
+}
+
+static void clock_of_this_machine(void)
+{
+	now = now_boottime();
+	offset = clock_offset();
+}
+
+static void running_recorder_knows_up_to_its_last_word(void **state)
+{
+	(void)state;
+	clock_of_this_machine();
+	now -= 2 * SEC;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	allocate(2, 40001);
+	settle(2 * SEC);
+	expect_blind(now - 500 * MS, NULL);
+	expect_blind(now + 3600 * SEC, "not written yet");
+	/* What it holds is held on until it says otherwise. */
+	assert_int_equal(find_at(40001, now + 50 * MS), 0);
+	usleep(100000);
+	assert_int_equal(find_at(40001, now + 50 * MS), 1);
+	assert_true(pasts[0].lasts);
+	end_session();
+	usleep(100000);
+	expect_blind(now + 50 * MS, "the recorder does not run");
+}
+
+static void silent_recorder_is_not_believed(void **state)
+{
+	(void)state;
+	clock_of_this_machine();
+	now -= 60 * SEC;
+	open_plain();
+	settle(SEC);
+	expect_blind(now + 30 * SEC, "the recorder does not run");
+}
+
+static void filter_blinds_all_but_what_it_lets_pass(void **state)
+{
+	struct store_options options = plain_options();
+	static const uint32_t here[] = { 7 }, elsewhere[] = { 7, 8 };
+	struct history_query query = { .first = 100, .last = 200, .since = START + SEC + WALL, .until = START + SEC + WALL };
+
+	(void)state;
+	options.filter = "port=100-200,300 proto=tcp,udp netns=7";
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&query), 1);
+	assert_string_equal(reasons[0], options.filter);
+	query.netns = here;
+	query.netns_count = 1;
+	query.protos = PW_PROTO_TCP;
+	assert_int_equal(blind_in(&query), 0);
+	query.protos = PW_PROTO_TCP | PW_PROTO_UDPLITE;
+	assert_int_equal(blind_in(&query), 1);
+	query.protos = PW_PROTO_UDP;
+	query.last = 201;
+	assert_int_equal(blind_in(&query), 1);
+	query.last = 200;
+	query.netns = elsewhere;
+	query.netns_count = 2;
+	assert_int_equal(blind_in(&query), 1);
+}
+
+static void what_was_dropped_is_blind(void **state)
+{
+	struct store_options options = plain_options();
+
+	(void)state;
+	options.keep_ns = 100 * SEC;
+	open_with(&options);
+	ready();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	for (int i = 0; i < 40; i++) {
+		settle(6 * SEC);
+		usleep(2000);
+	}
+	release(allocate(2, 40000), CAUSE_CLOSE);
+	settle(6 * SEC);
+	end_session();
+	assert_int_equal(find(40000), 1);
+	expect_blind(START - SEC, "no longer kept");
+	expect_blind(START, "no longer kept");
+	expect_blind(now - 5 * SEC, NULL);
+}
+
+/* ---- questions ---- */
+
+static void question_is_narrowed(void **state)
+{
+	static const uint32_t other[] = { 1, 2 }, right[] = { 1, NETNS };
+	struct history_query query = { .first = 40000, .last = 40001, .until = UINT64_MAX };
+	struct history *history = NULL;
+	struct lifetime *l;
+
+	(void)state;
+	open_plain();
+	l = allocate(1, 40000);
+	l->proto = IPPROTO_UDP;
+	release(l, CAUSE_CLOSE);
+	release(allocate(2, 40001), CAUSE_CLOSE);
+	allocate(3, 40001);
+	settle(SEC);
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	for (int i = 0; i < 4; i++) {
+		static const size_t counts[] = { 3, 1, 0, 3 };
+
+		query.protos = i == 1 ? PW_PROTO_UDP : 0;
+		query.netns = i == 2 ? other : right;
+		query.netns_count = i < 2 ? 0 : 2;
+		past_count = 0;
+		assert_int_equal(history_find(history, &query, keep_past, NULL), 0);
+		assert_int_equal(past_count, counts[i]);
+	}
+	history_free(&history);
+}
+
+static int stop_at_once(void *arg, const struct past *past)
+{
+	(void)arg;
+	(void)past;
+	return -ECANCELED;
+}
+
+static void caller_may_stop(void **state)
+{
+	struct history_query query = { .last = 65535, .until = UINT64_MAX };
+	struct history *history = NULL;
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	release(allocate(2, 40001), CAUSE_CLOSE);
+	settle(SEC);
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	assert_int_equal(history_find(history, &query, stop_at_once, NULL), -ECANCELED);
+	past_count = 0;
+	assert_int_equal(history_find(history, &query, keep_past, NULL), 0);
+	assert_int_equal(past_count, 2);
+	history_free(&history);
+}
+
+static int refused(const char *name)
+{
+	struct history *history = NULL;
+	int r = history_open(name, &history, why, sizeof(why));
+
+	assert_null(history);
+	assert_non_null(strstr(why, name));
+	return r;
+}
+
+static void what_is_no_history_is_refused(void **state)
+{
+	sqlite3 *db;
+	FILE *file;
+
+	(void)state;
+	assert_int_equal(refused(path), -ENOENT);
+	assert_int_equal(refused(directory), -EBADMSG);
+	file = fopen(path, "w");
+	for (int i = 0; i < 1000; i++)
+		fprintf(file, "no database\n");
+	fclose(file);
+	assert_int_equal(refused(path), -EBADMSG);
+	unlink(path);
+	sqlite3_open(path, &db);
+	sqlite3_exec(db, "CREATE TABLE other(a)", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_int_equal(refused(path), -EBADMSG);
+	unlink(path);
+	open_plain();
+	end_session();
+	sqlite3_open(path, &db);
+	sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_int_equal(refused(path), -EPROTONOSUPPORT);
+}
+
+static void empty_history_knows_nothing(void **state)
+{
+	struct history_query query = { .first = 80, .last = 80, .since = 5, .until = 5 };
+
+	(void)state;
+	assert_int_equal(store_create(path, why, sizeof(why)), 0);
+	assert_int_equal(find(80), 0);
+	assert_int_equal(blind_in(&query), 1);
+	assert_string_equal(reasons[0], "not recorded yet");
+}
+
+static void failing_allocator_is_told(void **state)
+{
+	struct history_query query = { .first = 40000, .last = 40000, .until = UINT64_MAX };
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	for (size_t n = 0; n < 60; n++) {
+		struct history *history = NULL;
+		int r;
+
+		unit_fail_after(n);
+		past_count = 0;
+		r = history_open(path, &history, why, sizeof(why));
+		if (!r)
+			r = history_find(history, &query, keep_past, NULL);
+		if (!r)
+			r = history_blind(history, &query, keep_blind, NULL);
+		blind_count = 0;
+		unit_fail_never();
+		history_free(&history);
+		assert_true(r == -ENOMEM || (!r && past_count == 1));
+	}
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(clock_set_back_shows_a_time_twice),
+	cmocka_unit_test(clock_set_forward_leaves_times_out),
+	cmocka_unit_test(every_boot_has_its_own),
+	STORE_TEST(both_answers_where_the_clock_was_set_back),
+	STORE_TEST(outside_of_recording_is_said),
+	STORE_TEST(what_is_not_ready_yet_is_blind),
+	STORE_TEST(skipped_time_never_was),
+	STORE_TEST(running_recorder_knows_up_to_its_last_word),
+	STORE_TEST(silent_recorder_is_not_believed),
+	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
+	STORE_TEST(what_was_dropped_is_blind),
+	STORE_TEST(question_is_narrowed),
+	STORE_TEST(caller_may_stop),
+	STORE_TEST(what_is_no_history_is_refused),
+	STORE_TEST(empty_history_knows_nothing),
+	STORE_TEST(failing_allocator_is_told),
+};
+
+UNIT_MAIN(tests)

@@ -358,7 +358,7 @@ static bool is_written(const struct recorder *r, struct store_totals *totals)
 /* All that the disk takes in the end: the summary tells it. */
 static void finish_store(struct recorder *r)
 {
-	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now = now_boottime();
+	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now;
 	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
 	struct store_totals totals;
 

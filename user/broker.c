@@ -105,7 +105,7 @@ static int put(struct broker *b, enum broker_ask ask, size_t count)
 	return errno == EPIPE || errno == ECONNRESET ? -EOWNERDEAD : errno == EAGAIN ? -ETIMEDOUT : -errno;
 }
 
-/* One answer: what it says went wrong, or 0 when it has as many bytes as it should. */
+/* One question, one answer: what went wrong, here or there. */
 static int ask(struct broker *b, enum broker_ask what, size_t count, int patience_ms)
 {
 	int r = put(b, what, count);
@@ -144,7 +144,7 @@ static int losses(void *arg, struct probe_loss *out)
 	return r;
 }
 
-/* Rows are fetched one message at a time: what they lead to may be questions of its own. */
+/* One message at a time: what the rows lead to may be questions of its own. */
 static int fetch_rows(struct broker *b, const struct view_taker *taker)
 {
 	struct event *rows = pw_calloc(BROKER_ROWS_MAX, sizeof(*rows));
@@ -186,7 +186,10 @@ static int range(void *arg, struct view_place place, struct range *out)
 
 	b->question.place = place;
 	r = ask(b, BROKER_RANGE, 0, PATIENCE_MS);
-	*out = r ? (struct range){ 0 } : b->answer.range;
+	if (r)
+		*out = (struct range){ 0 };
+	else
+		*out = b->answer.range;
 	return r;
 }
 

@@ -142,6 +142,7 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	e = open_store(r, &files, &store, why, size);
 	if (e)
 		return e;
+	store_flush(r->store, newest, now_boottime(), clock_offset(), why, size);
 	store_close(&r->store, WRITE_PATIENCE_NS);
 	r->store = store;
 	store_files_close(&r->files);
@@ -214,7 +215,7 @@ static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t of
 	char why[512] = "";
 
 	r->ticks++;
-	if (store_tick(r->store, newest, now, offset, why, sizeof(why))) {
+	if (store_flush(r->store, newest, now, offset, why, sizeof(why))) {
 		log_warn("%s", why);
 		notify_send(&r->notify, "STATUS=%s", why);
 	}
@@ -357,14 +358,12 @@ static bool is_written(const struct recorder *r, struct store_totals *totals)
 /* All that the disk takes in the end: the summary tells it. */
 static void finish_store(struct recorder *r)
 {
-	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now = now_boottime();
+	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now;
 	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
 	struct store_totals totals;
-	char why[512];
 
 	if (!r->store)
 		return;
-	store_tick(r->store, NULL, now, clock_offset(), why, sizeof(why));
 	while (!is_written(r, &totals) && now_boottime() < end && !run_interrupted())
 		nanosleep(&wait, NULL);
 	now = now_boottime();

@@ -213,15 +213,16 @@ static int open_one(const struct dbfile *file, const char *suffix, int *out, cha
 	return r;
 }
 
-/* What a database that is gone has left behind would be taken for the new one's. */
+/* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
 static void remove_leftovers(const struct dbfile *file)
 {
 	static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
 	char path[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
 
-	if (!lstat(file->path, &st) || errno != ENOENT)
+	if (!lstat(file->path, &st) && (!S_ISREG(st.st_mode) || st.st_size || st.st_uid != file->user.uid))
 		return;
+	unlink(file->path);
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		snprintf(path, sizeof(path), "%s%s", file->path, suffixes[i]);
 		unlink(path);
@@ -230,7 +231,7 @@ static void remove_leftovers(const struct dbfile *file)
 
 int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size)
 {
-	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
+	struct store_files files = STORE_FILES_INIT;
 	int r;
 
 	remove_leftovers(file);
@@ -240,10 +241,10 @@ int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, s
 	if (!r)
 		r = open_one(file, "-shm", &files.shm, why, why_size);
 	if (r)
-		return r;
-	*out = files;
-	files = STORE_FILES_INIT;
-	return 0;
+		store_files_close(&files);
+	else
+		*out = files;
+	return r;
 }
 
 bool dbfile_is(const struct dbfile *file, uint64_t dev, uint64_t ino)

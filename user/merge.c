@@ -32,42 +32,79 @@ static bool choose_hookless(const struct lifetime *lifetime)
 	return lifetime->proto != IPPROTO_TCP && lifetime->remote.family && !(lifetime->flags & PW_F_LOCKED);
 }
 
+/* One hold that is asked after. */
 struct asked {
 	uint64_t cookie;
 	uint32_t generation;
 	enum hold hold;
+	bool netns_gone;
 };
 
-static void ask_one(struct merge *merge, const struct lifetime *l, enum hold hold, struct pw_look *look,
-		    struct asked *asked)
+struct looking {
+	struct merge *merge;
+	struct pw_look looks[PW_LOOKS];	/* of the next question */
+	struct asked asked[PW_LOOKS];
+	size_t count;
+	struct asked *gone;		/* not held any more, says the kernel */
+	size_t gone_count, gone_size;
+};
+
+static int keep_gone(struct looking *k, const struct asked *asked)
 {
-	*asked = (struct asked){ l->cookie, l->generation, hold };
-	*look = (struct pw_look){
+	if (k->gone_count == k->gone_size) {
+		size_t size = k->gone_size ? k->gone_size * 2 : 256;
+		struct asked *gone = pw_reallocarray(k->gone, size, sizeof(*gone));
+
+		if (!gone)
+			return -ENOMEM;
+		k->gone = gone;
+		k->gone_size = size;
+	}
+	k->gone[k->gone_count++] = *asked;
+	return 0;
+}
+
+/* Asks the kernel of what has gathered. */
+static int look_now(struct looking *k)
+{
+	const struct view *view = &k->merge->view;
+	int r = k->count ? view->ops->look(view->arg, k->looks, k->count) : 0;
+
+	for (size_t i = 0; !r && i < k->count; i++) {
+		k->asked[i].netns_gone = k->looks[i].netns_gone;
+		if (!k->looks[i].held)
+			r = keep_gone(k, &k->asked[i]);
+	}
+	k->count = 0;
+	return r;
+}
+
+static int ask_one(struct looking *k, const struct lifetime *l, enum hold hold)
+{
+	k->asked[k->count] = (struct asked){ .cookie = l->cookie, .generation = l->generation, .hold = hold };
+	k->looks[k->count] = (struct pw_look){
 		.sk = hold == HOLD_TW ? l->tw : l->sk, .cookie = l->cookie, .port = l->port, .proto = l->proto,
 		.tw = hold == HOLD_TW,
 	};
 	if (hold == HOLD_TW)
-		tracker_net(merge->tracker, l->netns, look);
+		tracker_net(k->merge->tracker, l->netns, &k->looks[k->count]);
+	return ++k->count < PW_LOOKS ? 0 : look_now(k);
 }
 
-/* Both holds of a lifetime that has two. */
-static size_t ask(struct merge *merge, choose_fn choose, struct pw_look *looks, struct asked *asked)
+/* Both holds of a lifetime that has two. Nothing ends meanwhile: what the ring has is taken in later. */
+static int ask_all(struct looking *k, choose_fn choose)
 {
-	size_t count = 0;
+	int r = 0;
 
-	for (struct lifetime *l = tracker_first(merge->tracker); l; l = l->all_next) {
+	for (struct lifetime *l = tracker_first(k->merge->tracker); !r && l; l = l->all_next) {
 		if (!choose(l))
 			continue;
-		if (l->holds & HOLD_TW && l->tw) {
-			ask_one(merge, l, HOLD_TW, &looks[count], &asked[count]);
-			count++;
-		}
-		if (l->holds & HOLD_SOCK && l->sk) {
-			ask_one(merge, l, HOLD_SOCK, &looks[count], &asked[count]);
-			count++;
-		}
+		if (l->holds & HOLD_TW && l->tw)
+			r = ask_one(k, l, HOLD_TW);
+		if (!r && l->holds & HOLD_SOCK && l->sk)
+			r = ask_one(k, l, HOLD_SOCK);
 	}
-	return count;
+	return r ? r : look_now(k);
 }
 
 static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool after_loss, uint64_t now)
@@ -81,56 +118,47 @@ static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool a
 	return choose_hookless(l) ? CAUSE_DISCONNECT : CAUSE_UNKNOWN;
 }
 
-static void settle_looks(struct merge *merge, const struct pw_look *looks, const struct asked *asked, size_t count,
-			 bool after_loss)
+static void settle(const struct looking *k, bool after_loss)
 {
 	uint64_t now = now_boottime();
 
-	for (size_t i = 0; i < count; i++) {
-		struct lifetime *l;
+	for (size_t i = 0; i < k->gone_count; i++) {
+		const struct asked *gone = &k->gone[i];
+		struct lifetime *l = tracker_find(k->merge->tracker, gone->cookie, gone->generation);
 		enum cause cause;
 
-		if (looks[i].held)
-			continue;
-		l = tracker_find(merge->tracker, asked[i].cookie, asked[i].generation);
 		if (!l)
 			continue;
-		cause = cause_of_look(l, asked[i].hold, after_loss, now);
-		if (cause == CAUSE_UNKNOWN && looks[i].netns_gone)
+		cause = cause_of_look(l, gone->hold, after_loss, now);
+		if (cause == CAUSE_UNKNOWN && gone->netns_gone)
 			cause = CAUSE_NETNS;
-		tracker_lost(merge->tracker, l, asked[i].hold, cause, now);
+		tracker_lost(k->merge->tracker, l, gone->hold, cause, now);
 	}
 }
 
-static bool any_gone(struct merge *merge, const struct pw_look *looks, const struct asked *asked, size_t count)
+static bool any_seems_held(const struct looking *k)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!looks[i].held && tracker_find(merge->tracker, asked[i].cookie, asked[i].generation))
+	for (size_t i = 0; i < k->gone_count; i++)
+		if (tracker_find(k->merge->tracker, k->gone[i].cookie, k->gone[i].generation))
 			return true;
 	return false;
 }
 
 int merge_look(struct merge *merge, enum merge_which which, bool after_loss)
 {
-	choose_fn choose = which == MERGE_ALL ? choose_all : choose_hookless;
-	size_t room = 2 * tracker_count(merge->tracker) + 1, count;
-	_cleanup_free_ struct pw_look *looks = calloc(room, sizeof(*looks));
-	_cleanup_free_ struct asked *asked = calloc(room, sizeof(*asked));
-	int r;
+	struct looking k = { .merge = merge };
+	int r = ask_all(&k, which == MERGE_ALL ? choose_all : choose_hookless);
 
-	if (!looks || !asked)
-		return -ENOMEM;
-	count = ask(merge, choose, looks, asked);
-	r = count ? merge->view.ops->look(merge->view.arg, looks, count) : 0;
-	if (!r && count)
+	if (!r && k.gone_count)
 		r = merge->consume(merge->arg);
 	/* What ended just then may wait behind a record that another CPU is still writing. */
-	if (!r && any_gone(merge, looks, asked, count)) {
+	if (!r && any_seems_held(&k)) {
 		nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NS }, NULL);
 		r = merge->consume(merge->arg);
 	}
 	if (!r)
-		settle_looks(merge, looks, asked, count, after_loss);
+		settle(&k, after_loss);
+	pw_free(k.gone);
 	return r;
 }
 

@@ -359,6 +359,7 @@ static int loop(struct run *run)
 		r = watch_losses(run, true);
 	if (!r)
 		tell_held(run);
+	tick_sink(run);
 	return r ? r : flush(run);
 }
 

@@ -33,6 +33,7 @@ void who_csv(void **state);
 /* program.c: what the program says of itself, and to wrong usage. PORTWAKE is its path. */
 void help(void **state);
 void stats_help(void **state);
+void record_help(void **state);
 void who_help(void **state);
 void help_fits(void **state);
 void version(void **state);

@@ -83,6 +83,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(text_lines_fit),
 	cmocka_unit_test(help),
 	cmocka_unit_test(stats_help),
+	cmocka_unit_test(record_help),
 	cmocka_unit_test(who_help),
 	cmocka_unit_test(who_text),
 	cmocka_unit_test(who_json),

@@ -88,6 +88,12 @@ void stats_help(void **state)
 	check_said("stats-help.txt", (args_t){ "stats", "--help" });
 }
 
+void record_help(void **state)
+{
+	(void)state;
+	check_said("record-help.txt", (args_t){ "record", "--help" });
+}
+
 void who_help(void **state)
 {
 	(void)state;

@@ -15,6 +15,7 @@ static char why[512];
 #define LIVE(...) PARSE(FOR_LIVE, __VA_ARGS__)
 #define STATS(...) PARSE(FOR_STATS, __VA_ARGS__)
 #define POOL(...) PARSE(FOR_POOL, __VA_ARGS__)
+#define RECORD(...) PARSE(FOR_RECORD, __VA_ARGS__)
 
 static char *arg(const char *text)
 {
@@ -116,6 +117,22 @@ static void stats_has_its_own(void **state)
 	assert_int_equal(STATS(arg("-bprocess"), arg("-s"), arg("key")), 0);
 	assert_int_equal(o.by, STATS_BY_PROCESS);
 	assert_int_equal(o.sort, STATS_KEY);
+}
+
+static void record_has_its_own(void **state)
+{
+	(void)state;
+	assert_int_equal(RECORD(arg("--db"), arg("/tmp/a"), arg("--keep=7d"), arg("--max-size"), arg("2G")), 0);
+	assert_string_equal(o.db, "/tmp/a");
+	assert_int_equal(o.keep_ns, 7 * 86400 * 1000000000ULL);
+	assert_int_equal(o.max_size, 2ULL << 30);
+	assert_int_equal(RECORD(arg("--keep"), arg("60")), 0);
+	assert_int_equal(RECORD(arg("--keep"), arg("59")), -EINVAL);
+	assert_int_equal(RECORD(arg("--max-size"), arg("8M")), 0);
+	assert_int_equal(RECORD(arg("--max-size"), arg("8191K")), -EINVAL);
+	assert_int_equal(RECORD(arg("--db="), arg("--json")), -EINVAL);
+	assert_int_equal(RECORD(arg("--ports"), arg("/tmp/a")), -EINVAL);
+	assert_int_equal(STATS(arg("--keep=7d")), -EINVAL);
 }
 
 /* A value that may be left out is taken where a number stands, and nothing else is mistaken for it. */
@@ -403,6 +420,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(denials_alone_or_none),
 	cmocka_unit_test(filters),
 	cmocka_unit_test(stats_has_its_own),
+	cmocka_unit_test(record_has_its_own),
 	cmocka_unit_test(watch_with_and_without_a_number),
 	cmocka_unit_test(ring_size_is_a_power_of_two),
 	cmocka_unit_test(files_gather),

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The database's files: made, kept, refused. */
+#include "user/dbfile.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/unit.h"
+
+struct place {
+	char dir[64], path[96];
+	struct dbfile file;
+	char why[512];
+};
+
+/* The files are the caller's own: to give them away takes root. */
+static struct place *fresh(void)
+{
+	struct privilege_user user = { getuid(), getgid() };
+	struct place *place = calloc(1, sizeof(*place));
+
+	assert_non_null(place);
+	strcpy(place->dir, "/tmp/portwake-dbfile-XXXXXX");
+	assert_non_null(mkdtemp(place->dir));
+	snprintf(place->path, sizeof(place->path), "%s/history.db", place->dir);
+	if (dbfile_init(&place->file, place->path, &user, place->why, sizeof(place->why)))
+		fail_msg("%s", place->why);
+	return place;
+}
+
+static void done(struct place *place)
+{
+	char command[128];
+
+	dbfile_done(&place->file);
+	snprintf(command, sizeof(command), "rm -r %s", place->dir);
+	assert_int_equal(system(command), 0);
+	free(place);
+}
+
+static void suffixed(const struct place *place, const char *suffix, char out[128])
+{
+	snprintf(out, 128, "%s%s", place->path, suffix);
+}
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void makes_all_three(void **state)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	struct store_files files = STORE_FILES_INIT, again = STORE_FILES_INIT;
+	struct place *place = fresh();
+	char path[128], magic[16] = "";
+	struct stat st, other;
+	FILE *file;
+
+	(void)state;
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		suffixed(place, suffixes[i], path);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0640);
+		assert_int_equal(!st.st_size, i != 0);
+	}
+	file = fopen(place->path, "re");
+	assert_int_equal(fread(magic, 1, sizeof(magic), file), sizeof(magic));
+	fclose(file);
+	assert_string_equal(magic, "SQLite format 3");
+	/* Empty is as good as not there, */
+	assert_int_equal(truncate(place->path, 0), 0);
+	store_files_close(&files);
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(stat(place->path, &st), 0);
+	assert_true(st.st_size > 0);
+	/* They are there now: the same again. */
+	assert_int_equal(dbfile_open(&place->file, &again, place->why, sizeof(place->why)), 0);
+	assert_int_equal(fstat(files.wal, &st) | fstat(again.wal, &other), 0);
+	assert_int_equal(st.st_ino, other.st_ino);
+	store_files_close(&files);
+	assert_int_equal(files.db, -1);
+	store_files_close(&again);
+	done(place);
+}
+
+static void knows_its_own(void **state)
+{
+	struct store_files files = STORE_FILES_INIT;
+	struct place *place = fresh();
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(fstat(files.db, &st), 0);
+	assert_true(dbfile_is(&place->file, st.st_dev, st.st_ino));
+	assert_false(dbfile_is(&place->file, st.st_dev, st.st_ino + 1));
+	assert_int_equal(unlink(place->path), 0);
+	assert_false(dbfile_is(&place->file, st.st_dev, st.st_ino));
+	store_files_close(&files);
+	done(place);
+}
+
+/* The journal of a database that is gone would be taken for the new one's. */
+static void leftovers_go(void **state)
+{
+	struct store_files files = STORE_FILES_INIT;
+	struct place *place = fresh();
+	char path[128];
+	struct stat st;
+
+	(void)state;
+	suffixed(place, "-wal", path);
+	write_text(path, "of another");
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	store_files_close(&files);
+	/* Beside its own database it stays. */
+	write_text(path, "its own");
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, strlen("its own"));
+	store_files_close(&files);
+	done(place);
+}
+
+static void refuse(struct place *place, int error, const char *words)
+{
+	struct store_files files = STORE_FILES_INIT;
+
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), error);
+	assert_int_equal(files.db, -1);
+	if (!strstr(place->why, words) || !strstr(place->why, place->path))
+		fail_msg("no '%s' in: %s", words, place->why);
+}
+
+static void links_are_not_followed(void **state)
+{
+	struct place *place = fresh();
+	char other[128], got[16] = "";
+	FILE *file;
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/other", place->dir);
+	write_text(other, "precious");
+	assert_int_equal(symlink(other, place->path), 0);
+	refuse(place, -EINVAL, "not a regular file");
+	/* To nowhere, it is not made there. */
+	assert_int_equal(unlink(place->path), 0);
+	assert_int_equal(symlink("/tmp/portwake-dbfile-nowhere", place->path), 0);
+	refuse(place, -EINVAL, "not a regular file");
+	assert_int_equal(access("/tmp/portwake-dbfile-nowhere", F_OK), -1);
+	file = fopen(other, "re");
+	assert_int_equal(fread(got, 1, sizeof(got) - 1, file), strlen("precious"));
+	fclose(file);
+	assert_string_equal(got, "precious");
+	done(place);
+}
+
+static void others_files_are_refused(void **state)
+{
+	struct place *place = fresh();
+
+	(void)state;
+	write_text(place->path, "");
+	place->file.user.uid++;
+	refuse(place, -EPERM, "belongs to user");
+	done(place);
+}
+
+static void strange_paths(void **state)
+{
+	static const char *const paths[] = { "/", "/tmp/", "/tmp/..", ".", "", "/nowhere/at/all/history.db" };
+	struct privilege_user user = { getuid(), getgid() };
+	struct dbfile file;
+	char why[512], longer[PATH_MAX + 10];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		if (!dbfile_init(&file, paths[i], &user, why, sizeof(why)))
+			fail_msg("'%s' is taken", paths[i]);
+		dbfile_done(&file);
+	}
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(dbfile_init(&file, longer, &user, why, sizeof(why)), -ENAMETOOLONG);
+	dbfile_done(&file);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(makes_all_three),
+	cmocka_unit_test(knows_its_own),
+	cmocka_unit_test(leftovers_go),
+	cmocka_unit_test(links_are_not_followed),
+	cmocka_unit_test(others_files_are_refused),
+	cmocka_unit_test(strange_paths),
+};
+
+UNIT_MAIN(tests)

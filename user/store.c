@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * Changes to rows, on the tracer's thread; rows to the writer (store_write.c) on its own. Between the two is a queue of
- * segments, bounded, under one lock that is taken once a segment.
- */
+/* Changes to rows, on the tracer's thread; store_queue.c has the other one. */
 #include "user/store.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "user/clock.h"
 #include "user/detail.h"
 #include "user/explain.h"
 #include "user/map.h"
 #include "user/schema.h"
-#include "user/store_row.h"
-#include "user/store_write.h"
+#include "user/store_queue.h"
 
-#define QUEUE_MAX	32			/* segments, of half a MiB */
-#define EAGER		8			/* segments that are worth writing before it is time */
 #define FLUSH_NS	400000000ULL		/* what waits is written so often */
-#define YOUNG_NS	500000000ULL		/* what has lasted less is not written as lasting */
-#define LIFE_MARGIN_NS	100000000ULL		/* what the ring may still hold is not vouched for */
+#define YOUNG_NS	250000000ULL		/* what has lasted less is not written as lasting, nor vouched for */
 #define CLOCK_STEP_NS	1000000			/* a change of the wall clock that matters */
-#define RETRY_NS	500000000ULL
 #define PERSONS_MAX	8192			/* processes whose numbers are remembered, */
 #define PERSONS_AGE	1000000			/* for so many lifetimes */
 #define HOLDERS_MAX	16384
@@ -39,37 +28,20 @@ struct person {
 	uint32_t number;
 };
 
-/* Shared with the writer's thread, under `lock`. */
-struct queue {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct segment *first, *last;
-	size_t count;
-	uint64_t rows;
-	uint64_t life;			/* all before is handed over */
-	bool flush, stop;
-	bool failing, told_failing;
-	bool notice;			/* something to tell that stops nothing */
-	char why[256];
-	struct store_totals totals;
-};
-
 struct store {
-	struct queue queue;
-	struct writer *writer;		/* the thread's, while that runs */
+	struct store_queue *queue;
 	struct identity *identity;
-	pthread_t thread;
 	char boot[40];
 	char *path, *filter;
 
-	struct segment *filling;
 	struct map persons;		/* by address of the process, or by who_key() */
 	struct person pool[PERSONS_MAX];
 	size_t person_count;
 	uint32_t next_process, process_floor;
 	uint64_t since_forgotten;	/* lifetimes since the persons were */
 	struct map holders;		/* lifetime -> struct person that closed it */
-	struct map denials;		/* denial_key() -> struct row of `filling` */
+	struct map denials;		/* denial_key() -> struct row of this segment: */
+	uint64_t denials_serial;
 	unsigned int commands_left, details_left;
 
 	int64_t offset;
@@ -81,58 +53,15 @@ struct store {
 	bool unsettled;			/* ROW_SETTLE is due after it */
 	uint64_t settle_until;
 	uint64_t lost, lost_allocations, lost_since, lost_until;
+	uint64_t lost_ever;
 };
 
-/* ---- the queue ---- */
+/* ---- room ---- */
 
-static void hand_over(struct store *store)
-{
-	struct queue *q = &store->queue;
-	struct segment *segment = TAKE_PTR(store->filling);
-
-	map_done(&store->denials);
-	if (!segment)
-		return;
-	pthread_mutex_lock(&q->lock);
-	*(q->last ? &q->last->next : &q->first) = segment;
-	q->last = segment;
-	q->count++;
-	q->rows += segment->count;
-	if (q->count >= EAGER)
-		pthread_cond_signal(&q->wake);
-	pthread_mutex_unlock(&q->lock);
-}
-
-static bool queue_full(struct store *store)
-{
-	bool full;
-
-	pthread_mutex_lock(&store->queue.lock);
-	full = store->queue.count >= QUEUE_MAX - 1;
-	pthread_mutex_unlock(&store->queue.lock);
-	return full;
-}
-
-/* Room for `count` rows in one segment. NULL: there is none, by the bound or for want of memory. */
+/* Room for so many rows in one segment; NULL: there is none. */
 static struct segment *room(struct store *store, uint32_t count)
 {
-	struct segment *segment;
-
-	if (store->filling && store->filling->count + count > SEGMENT_ROWS)
-		hand_over(store);
-	if (store->filling)
-		return store->filling;
-	if (queue_full(store))
-		return NULL;
-	segment = pw_reallocarray(NULL, 1, sizeof(*segment));
-	if (!segment)
-		return NULL;
-	segment->next = NULL;
-	segment->count = 0;
-	segment->life = 0;
-	segment->process_floor = store->process_floor;
-	store->filling = segment;
-	return segment;
+	return store_queue_room(store->queue, count, store->process_floor);
 }
 
 static struct row *next_row(struct segment *segment, enum row_kind kind)
@@ -154,15 +83,13 @@ static void lose(struct store *store, uint64_t time, bool allocation)
 		store->lost_until = time;
 	store->lost++;
 	store->lost_allocations += allocation;
-	pthread_mutex_lock(&store->queue.lock);
-	store->queue.totals.lost++;
-	pthread_mutex_unlock(&store->queue.lock);
+	store->lost_ever++;
 }
 
 /* After a loss, what lasts is told anew: what is not among it ended in the gap. */
-static void tell_loss(struct store *store)
+static void tell_loss(struct store *store, struct segment *segment)
 {
-	struct row *row = next_row(store->filling, ROW_GAP);
+	struct row *row = next_row(segment, ROW_GAP);
 
 	row->since = store->lost_since;
 	row->until = store->lost_until;
@@ -175,6 +102,14 @@ static void tell_loss(struct store *store)
 	store->anew = store->unsettled = true;
 }
 
+static void tell_old_loss(struct store *store)
+{
+	struct segment *segment = store->lost ? room(store, 1) : NULL;
+
+	if (segment)
+		tell_loss(store, segment);
+}
+
 /* The next row, with space for others before it. NULL: it is lost, and counted. */
 static struct segment *room_for(struct store *store, uint64_t time, bool allocation, uint32_t count)
 {
@@ -185,7 +120,7 @@ static struct segment *room_for(struct store *store, uint64_t time, bool allocat
 		return NULL;
 	}
 	if (store->lost)
-		tell_loss(store);
+		tell_loss(store, segment);
 	return segment;
 }
 
@@ -304,7 +239,7 @@ static void trim_persons(struct store *store)
 {
 	if (store->person_count + 2 <= PERSONS_MAX && store->since_forgotten < PERSONS_AGE)
 		return;
-	hand_over(store);
+	store_queue_hand_over(store->queue);
 	forget_persons(store);
 }
 
@@ -360,7 +295,7 @@ static bool tell_held(struct store *store, struct lifetime *l)
 	if (!segment)
 		return false;
 	if (store->lost)
-		tell_loss(store);
+		tell_loss(store, segment);
 	row = next_row(segment, ROW_HELD);
 	fill(store, row, l);
 	row->process = owner;
@@ -463,6 +398,9 @@ static void tell_denied(struct store *store, const struct change *change)
 
 	if (!segment)
 		return;
+	if (segment->serial != store->denials_serial)
+		map_done(&store->denials);
+	store->denials_serial = segment->serial;
 	fill_denial(&told, change, owner);
 	key = denial_key(&told);
 	row = map_get(&store->denials, key);
@@ -558,7 +496,7 @@ void store_change(struct store *store, const struct change *change, int64_t offs
 /* ---- what lasts ---- */
 
 /* New ones stand before old ones: a plain walk ends at the first that is told. */
-static void walk(struct store *store, struct lifetime *newest, uint64_t now)
+static void walk(struct store *store, struct lifetime *newest, uint64_t seen_before)
 {
 	bool all;
 
@@ -572,7 +510,7 @@ static void walk(struct store *store, struct lifetime *newest, uint64_t now)
 	for (struct lifetime *l = newest; l; l = l->all_next) {
 		if (l->stored && !all)
 			break;
-		if (l->stored || (!all && now < l->seen + YOUNG_NS))
+		if (l->stored || (!all && l->seen > seen_before))
 			continue;
 		trim_persons(store);
 		if (!tell_held(store, l)) {
@@ -599,37 +537,16 @@ static void settle(struct store *store)
 	store->unsettled = false;
 }
 
-static void flush(struct store *store, uint64_t life)
+/* vouched: up to when all that happened was told; what was seen later need not be. */
+static void write_all(struct store *store, struct lifetime *newest, uint64_t vouched)
 {
-	struct queue *q = &store->queue;
-
-	if (store->filling)
-		store->filling->life = life;
-	hand_over(store);
-	pthread_mutex_lock(&q->lock);
-	q->life = life;
-	q->flush = true;
-	pthread_cond_signal(&q->wake);
-	pthread_mutex_unlock(&q->lock);
-}
-
-/* News of the writer's. */
-static int report(struct store *store, char *why, size_t why_size)
-{
-	struct queue *q = &store->queue;
-	int r = 0;
-
-	pthread_mutex_lock(&q->lock);
-	if (q->failing != q->told_failing || q->notice) {
-		q->told_failing = q->failing;
-		snprintf(why, why_size, "%s", q->failing || q->notice ? q->why : "");
-		if (!q->failing && !q->notice)
-			snprintf(why, why_size, "%s: it can be written to again", store->path);
-		q->notice = false;
-		r = -EAGAIN;
-	}
-	pthread_mutex_unlock(&q->lock);
-	return r;
+	store->commands_left = COMMANDS_A_TICK;
+	store->details_left = DETAILS_A_TICK;
+	trim_persons(store);
+	tell_old_loss(store);
+	walk(store, newest, vouched);
+	settle(store);
+	store_queue_flush(store->queue, vouched);
 }
 
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
@@ -638,137 +555,17 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64
 	tell_clock(store, now, offset);
 	if (now < store->flushed_at || now - store->flushed_at >= FLUSH_NS) {
 		store->flushed_at = now;
-		store->commands_left = COMMANDS_A_TICK;
-		store->details_left = DETAILS_A_TICK;
-		trim_persons(store);
-		walk(store, newest, now);
-		settle(store);
-		flush(store, now - LIFE_MARGIN_NS);
+		write_all(store, newest, now - YOUNG_NS);
 	}
-	return report(store, why, why_size);
+	return store_queue_report(store->queue, why, why_size);
 }
 
-int store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
+void store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset)
 {
-	store->flushed_at = 0;
-	return store_tick(store, newest, now, offset, why, why_size);
-}
-
-/* ---- the writer's thread ---- */
-
-/* With the lock held. */
-static void rest(struct queue *q, uint64_t ns)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ns / 1000000000);
-	until.tv_nsec += (long)(ns % 1000000000);
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&q->wake, &q->lock, &until);
-}
-
-static void drop_first(struct queue *q)
-{
-	struct segment *segment = q->first;
-
-	q->first = segment->next;
-	if (!q->first)
-		q->last = NULL;
-	q->count--;
-	q->rows -= segment->count;
-	segment_free(segment);
-}
-
-/* What is vouched for once these segments are written. */
-static uint64_t life_of(const struct queue *q, size_t count)
-{
-	const struct segment *segment = q->first;
-	uint64_t life = 0;
-
-	if (count == q->count && !q->first)
-		return q->life;
-	for (size_t i = 0; i < count; i++, segment = segment->next)
-		life = segment->life ? segment->life : life;
-	return life;
-}
-
-/* With the lock held, which it gives up while it writes. False: it failed. */
-static bool write_some(struct store *store, uint64_t *told_life)
-{
-	struct queue *q = &store->queue;
-	size_t max = writer_segments(store->writer), count = q->count < max ? q->count : max;
-	const struct segment *first = q->first;
-	uint64_t life = life_of(q, count);
-	struct writer_count written = { 0 };
-	char why[sizeof(q->why)] = "";
-	int r;
-
-	q->flush = q->count > count;
-	pthread_mutex_unlock(&q->lock);
-	r = writer_write(store->writer, first, count, life, &written, why, sizeof(why));
-	pthread_mutex_lock(&q->lock);
-	q->failing = r;
-	if (r) {
-		q->flush = true;
-		snprintf(q->why, sizeof(q->why), "%s", why);
-		return false;
-	}
-	*told_life = life ? life : *told_life;
-	q->totals.lifetimes += written.lifetimes;
-	q->totals.denials += written.denials;
-	for (size_t i = 0; i < count; i++)
-		drop_first(q);
-	return true;
-}
-
-/* The same. True: there is more to do. */
-static bool tidy(struct store *store, uint64_t now, bool *noticed)
-{
-	struct queue *q = &store->queue;
-	char why[sizeof(q->why)] = "";
-	int r;
-
-	pthread_mutex_unlock(&q->lock);
-	r = writer_tidy(store->writer, now, why, sizeof(why));
-	pthread_mutex_lock(&q->lock);
-	if (r < 0 && !*noticed) {
-		snprintf(q->why, sizeof(q->why), "%s", why);
-		q->notice = true;
-	}
-	*noticed = r < 0;
-	return r > 0;
-}
-
-static bool is_due(const struct queue *q, uint64_t told_life)
-{
-	if (q->count)
-		return q->flush || q->stop || q->count >= EAGER;
-	return q->flush && q->life > told_life + SCHEMA_LIFE_NS;
-}
-
-static void *write_loop(void *arg)
-{
-	struct store *store = arg;
-	struct queue *q = &store->queue;
-	uint64_t told_life = 0;
-	bool more = false, noticed = false;
-
-	pthread_mutex_lock(&q->lock);
-	while (!q->stop || q->first) {
-		if (is_due(q, told_life)) {
-			more = write_some(store, &told_life);
-			if (!more)
-				rest(q, RETRY_NS);
-		} else if (more) {
-			more = tidy(store, told_life, &noticed);
-		} else {
-			pthread_cond_wait(&q->wake, &q->lock);
-		}
-	}
-	pthread_mutex_unlock(&q->lock);
-	return NULL;
+	tell_clock(store, now, offset);
+	store->now = now;
+	store->walk_all = true;
+	write_all(store, newest, now);
 }
 
 /* ---- the whole ---- */
@@ -785,32 +582,8 @@ static int read_boot(char *out, size_t size)
 	return 0;
 }
 
-static int begin_thread(struct store *store)
-{
-	pthread_condattr_t attributes;
-	sigset_t all, before;
-	int r;
-
-	pthread_mutex_init(&store->queue.lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->queue.wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&store->thread, NULL, write_loop, store);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 static void free_store(struct store *store)
 {
-	writer_free(&store->writer);
-	if (store->filling)
-		segment_free(store->filling);
-	while (store->queue.first)
-		drop_first(&store->queue);
 	map_done(&store->denials);
 	forget_persons(store);
 	pw_free(store->path);
@@ -824,7 +597,7 @@ static void free_storep(struct store **store)
 		free_store(*store);
 }
 
-static int begin_writer(struct store *store, const struct store_options *options, char *why, size_t why_size)
+static int begin_session(struct store *store, const struct store_options *options, char *why, size_t why_size)
 {
 	struct writer_options to = {
 		.path = store->path, .files = options->files, .boot = store->boot, .filter = store->filter,
@@ -833,7 +606,7 @@ static int begin_writer(struct store *store, const struct store_options *options
 		.keep_ns = options->keep_ns, .max_size = options->max_size,
 	};
 	struct writer_start start;
-	int r = writer_open(&to, &store->writer, &start, why, why_size);
+	int r = store_queue_open(&to, &store->queue, &start, why, why_size);
 
 	if (r)
 		return r;
@@ -855,8 +628,6 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 	if (!store)
 		return r;
 	store->identity = options->identity;
-	store->commands_left = COMMANDS_A_TICK;
-	store->details_left = DETAILS_A_TICK;
 	store->path = pw_strdup(options->path);
 	store->filter = options->filter ? pw_strdup(options->filter) : NULL;
 	if (!store->path || (options->filter && !store->filter))
@@ -869,9 +640,7 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 		snprintf(why, why_size, "/proc/sys/kernel/random/boot_id: %s: mount /proc", strerror(-r));
 		return r;
 	}
-	r = begin_writer(store, options, why, why_size);
-	if (!r)
-		r = begin_thread(store);
+	r = begin_session(store, options, why, why_size);
 	if (!r)
 		*out = TAKE_PTR(store);
 	return r;
@@ -882,52 +651,25 @@ int store_create(const char *path, char *why, size_t why_size)
 	return store_file_create(path, why, why_size);
 }
 
-/* False: it is stuck in the kernel, and keeps what it has. */
-static bool end_thread(struct store *store, uint64_t patience_ns)
-{
-	struct queue *q = &store->queue;
-	struct timespec until;
-
-	pthread_mutex_lock(&q->lock);
-	q->stop = true;
-	pthread_cond_signal(&q->wake);
-	pthread_mutex_unlock(&q->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(patience_ns / 1000000000);
-	until.tv_nsec += (long)(patience_ns % 1000000000);
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	return !pthread_clockjoin_np(store->thread, NULL, CLOCK_MONOTONIC, &until);
-}
-
 void store_close(struct store **store, uint64_t patience_ns)
 {
 	struct store *s = *store;
-	char why[256];
 
 	if (!s)
 		return;
 	*store = NULL;
-	flush(s, s->now);
-	if (!end_thread(s, patience_ns)) {
-		pthread_detach(s->thread);
+	if (store_queue_close(&s->queue, s->now, patience_ns))
+		free_store(s);
+	else
 		forget_persons(s);
-		return;
-	}
-	if (!s->queue.failing)
-		(void)!writer_end(s->writer, s->now, why, sizeof(why));
-	pthread_mutex_destroy(&s->queue.lock);
-	pthread_cond_destroy(&s->queue.wake);
-	free_store(s);
 }
 
 void store_totals(struct store *store, struct store_totals *out)
 {
-	struct queue *q = &store->queue;
+	struct writer_count written;
 
-	pthread_mutex_lock(&q->lock);
-	*out = q->totals;
-	out->waiting = q->rows;
-	pthread_mutex_unlock(&q->lock);
-	out->waiting += store->filling ? store->filling->count : 0;
+	store_queue_count(store->queue, &written, &out->waiting);
+	out->lifetimes = written.lifetimes;
+	out->denials = written.denials;
+	out->lost = store->lost_ever;
 }

@@ -182,6 +182,7 @@ FROM (
 	FROM gap g JOIN clock first ON first.session = g.session
 		AND first.at = (SELECT min(at) FROM clock WHERE session = g.session)
 	UNION ALL
-	SELECT lag(last_ns) OVER (ORDER BY id), ready_ns, NULL, NULL, 'the recorder did not run' FROM sessions
+	SELECT lag(last_ns) OVER (ORDER BY id), ready_ns, NULL, NULL, 'the recorder did not run'
+	FROM sessions WHERE ready_ns IS NOT NULL
 )
 WHERE since IS NOT NULL ORDER BY since_ns;

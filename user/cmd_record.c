@@ -31,7 +31,8 @@
 #define WRITE_PATIENCE_NS 10000000000ULL	/* with the disk, at the end */
 #define WRITE_WAIT_NS 5000000
 #define MMAP_THRESHOLD 131072
-#define PATH_TICKS 10			/* seconds between looks whether the path still leads to the file */
+#define RING_NS 100000000ULL		/* what the ring may hold that was not read yet */
+#define PATH_TICKS 4			/* half seconds between looks whether the path still leads to the file */
 
 struct recorder {
 	const struct options *options;
@@ -46,6 +47,7 @@ struct recorder {
 	uint64_t ticks;
 	bool ready;
 	bool refused;			/* it ended before it began: result.why is not of tracing */
+	bool told_end;			/* the store has been told all there was */
 	bool mute;			/* stdout has no reader */
 	bool reopen_failed;		/* and that has been told */
 };
@@ -142,7 +144,7 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	e = open_store(r, &files, &store, why, size);
 	if (e)
 		return e;
-	store_flush(r->store, newest, now_boottime(), clock_offset(), why, size);
+	store_flush(r->store, newest, now_boottime() - RING_NS, clock_offset());
 	store_close(&r->store, WRITE_PATIENCE_NS);
 	r->store = store;
 	store_files_close(&r->files);
@@ -215,7 +217,7 @@ static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t of
 	char why[512] = "";
 
 	r->ticks++;
-	if (store_flush(r->store, newest, now, offset, why, sizeof(why))) {
+	if (store_tick(r->store, newest, now, offset, why, sizeof(why))) {
 		log_warn("%s", why);
 		notify_send(&r->notify, "STATUS=%s", why);
 	}
@@ -223,6 +225,14 @@ static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t of
 		notify_send(&r->notify, "WATCHDOG=1");
 	if (has_moved(r) && (!r->reopen_failed || r->ticks % PATH_TICKS == 0))
 		try_reopen(r, newest);
+}
+
+static void on_end(void *arg, struct lifetime *newest, uint64_t now)
+{
+	struct recorder *r = arg;
+
+	store_flush(r->store, newest, now, clock_offset());
+	r->told_end = true;
 }
 
 static void on_reload(void *arg, struct lifetime *newest)
@@ -239,7 +249,7 @@ static void on_reload(void *arg, struct lifetime *newest)
 }
 
 static const struct sink_ops record_sink = {
-	.change = on_change, .flush = on_flush, .fd = on_fd, .tick = on_tick, .reload = on_reload,
+	.change = on_change, .flush = on_flush, .fd = on_fd, .tick = on_tick, .end = on_end, .reload = on_reload,
 };
 
 /* ---- giving up privilege ---- */
@@ -358,12 +368,14 @@ static bool is_written(const struct recorder *r, struct store_totals *totals)
 /* All that the disk takes in the end: the summary tells it. */
 static void finish_store(struct recorder *r)
 {
-	uint64_t end = now_boottime() + WRITE_PATIENCE_NS, now = now_boottime();
+	uint64_t now = now_boottime(), end = now + WRITE_PATIENCE_NS;
 	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
 	struct store_totals totals;
 
 	if (!r->store)
 		return;
+	if (!r->told_end)
+		store_flush(r->store, NULL, now - RING_NS, clock_offset());
 	while (!is_written(r, &totals) && now_boottime() < end && !run_interrupted())
 		nanosleep(&wait, NULL);
 	now = now_boottime();

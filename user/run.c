@@ -19,6 +19,7 @@
 
 #define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
 #define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
+#define SINK_TICKS 10			/* the sink is told so often that time passes */
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define CONSUME_BATCHES 32
@@ -301,11 +302,12 @@ static int on_tick(struct run *run)
 	r = consume(run);
 	if (!r && run->ticks % LOSS_TICKS == 0)
 		r = watch_losses(run, false);
-	if (!r && run->ticks % LOOK_TICKS == 0) {
+	if (!r && run->ticks % SINK_TICKS == 0) {
 		run->offset = clock_offset();
 		tick_sink(run);
-		r = merge_look(&run->merge, run->ticks % LOOK_ALL_TICKS ? MERGE_HOOKLESS : MERGE_ALL, false);
 	}
+	if (!r && run->ticks % LOOK_TICKS == 0)
+		r = merge_look(&run->merge, run->ticks % LOOK_ALL_TICKS ? MERGE_HOOKLESS : MERGE_ALL, false);
 	if (run->options->duration_ns && now_boottime() - run->ready_at >= run->options->duration_ns)
 		run->stop = true;
 	return r;
@@ -333,22 +335,25 @@ static int turn(struct run *run)
 	return r ? r : flush(run);
 }
 
-static void tell_held(struct run *run)
+static void tell_end(struct run *run, uint64_t now)
 {
 	const struct sink *sink = &run->options->sink;
-	uint64_t now = now_boottime();
 
 	for (struct lifetime *l = tracker_first(run->tracker); sink->ops->held && l; l = l->all_next)
 		sink->ops->held(sink->arg, l, now);
+	if (sink->ops->end)
+		sink->ops->end(sink->arg, tracker_first(run->tracker), now);
 }
 
 static int loop(struct run *run)
 {
+	uint64_t end;
 	int r = 0;
 
 	while (!r && !run->stop)
 		r = turn(run);
-	run->result->elapsed_ns = now_boottime() - run->ready_at;
+	end = now_boottime();
+	run->result->elapsed_ns = end - run->ready_at;
 	/* What the ring has is told, also when no more will come. */
 	if (!r || r == -EOWNERDEAD) {
 		int rest = consume(run);
@@ -357,9 +362,9 @@ static int loop(struct run *run)
 	}
 	if (!r)
 		r = watch_losses(run, true);
+	/* What comes while the last of the ring is read may be missed. */
 	if (!r)
-		tell_held(run);
-	tick_sink(run);
+		tell_end(run, end);
 	return r ? r : flush(run);
 }
 

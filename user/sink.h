@@ -12,8 +12,10 @@ struct sink_ops {
 	void (*held)(void *arg, const struct lifetime *lifetime, uint64_t now);
 	/* 0; -EAGAIN: more to write when fd() is writable; other -errno: the sink is broken, the loop ends. NULL: nothing to do. */
 	int (*flush)(void *arg);
-	/* Once a second, from ready on, and at the end. newest: tracker_first(). NULL: of no interest. */
+	/* Twice a second, from ready on. newest: tracker_first(). NULL: of no interest. */
 	void (*tick)(void *arg, struct lifetime *newest, uint64_t now, int64_t offset);
+	/* At the end: all that happened up to now has been told. NULL: of no interest. */
+	void (*end)(void *arg, struct lifetime *newest, uint64_t now);
 	/* At SIGHUP, which ends a sink without it. */
 	void (*reload)(void *arg, struct lifetime *newest);
 	/* Descriptor to wait for after -EAGAIN; NULL: none. */

@@ -13,8 +13,7 @@
 #include "user/store_queue.h"
 
 #define FLUSH_NS	400000000ULL		/* what waits is written so often */
-#define YOUNG_NS	500000000ULL		/* what has lasted less is not written as lasting */
-#define LIFE_MARGIN_NS	100000000ULL		/* what the ring may still hold is not vouched for */
+#define YOUNG_NS	250000000ULL		/* what has lasted less is not written as lasting, nor vouched for */
 #define CLOCK_STEP_NS	1000000			/* a change of the wall clock that matters */
 #define PERSONS_MAX	8192			/* processes whose numbers are remembered, */
 #define PERSONS_AGE	1000000			/* for so many lifetimes */
@@ -497,7 +496,7 @@ void store_change(struct store *store, const struct change *change, int64_t offs
 /* ---- what lasts ---- */
 
 /* New ones stand before old ones: a plain walk ends at the first that is told. */
-static void walk(struct store *store, struct lifetime *newest, uint64_t now)
+static void walk(struct store *store, struct lifetime *newest, uint64_t seen_before)
 {
 	bool all;
 
@@ -511,7 +510,7 @@ static void walk(struct store *store, struct lifetime *newest, uint64_t now)
 	for (struct lifetime *l = newest; l; l = l->all_next) {
 		if (l->stored && !all)
 			break;
-		if (l->stored || (!all && now < l->seen + YOUNG_NS))
+		if (l->stored || (!all && l->seen > seen_before))
 			continue;
 		trim_persons(store);
 		if (!tell_held(store, l)) {
@@ -538,27 +537,35 @@ static void settle(struct store *store)
 	store->unsettled = false;
 }
 
+/* vouched: up to when all that happened was told; what was seen later need not be. */
+static void write_all(struct store *store, struct lifetime *newest, uint64_t vouched)
+{
+	store->commands_left = COMMANDS_A_TICK;
+	store->details_left = DETAILS_A_TICK;
+	trim_persons(store);
+	tell_old_loss(store);
+	walk(store, newest, vouched);
+	settle(store);
+	store_queue_flush(store->queue, vouched);
+}
+
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
 {
 	store->now = now;
 	tell_clock(store, now, offset);
 	if (now < store->flushed_at || now - store->flushed_at >= FLUSH_NS) {
 		store->flushed_at = now;
-		store->commands_left = COMMANDS_A_TICK;
-		store->details_left = DETAILS_A_TICK;
-		trim_persons(store);
-		tell_old_loss(store);
-		walk(store, newest, now);
-		settle(store);
-		store_queue_flush(store->queue, now - LIFE_MARGIN_NS);
+		write_all(store, newest, now - YOUNG_NS);
 	}
 	return store_queue_report(store->queue, why, why_size);
 }
 
-int store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
+void store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset)
 {
-	store->flushed_at = 0;
-	return store_tick(store, newest, now, offset, why, why_size);
+	tell_clock(store, now, offset);
+	store->now = now;
+	store->walk_all = true;
+	write_all(store, newest, now);
 }
 
 /* ---- the whole ---- */
@@ -621,8 +628,6 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 	if (!store)
 		return r;
 	store->identity = options->identity;
-	store->commands_left = COMMANDS_A_TICK;
-	store->details_left = DETAILS_A_TICK;
 	store->path = pw_strdup(options->path);
 	store->filter = options->filter ? pw_strdup(options->filter) : NULL;
 	if (!store->path || (options->filter && !store->filter))

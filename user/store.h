@@ -59,8 +59,8 @@ void store_change(struct store *store, const struct change *change, int64_t offs
  */
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size);
 
-/* The same, however short ago the last one was: before the end. */
-int store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size);
+/* Before the end, in place of a tick: what lasts is written however young it is, and all that happened up to now was told. */
+void store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset);
 
 /* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns, and ends the session. */
 void store_close(struct store **store, uint64_t patience_ns);

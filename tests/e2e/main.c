@@ -8,8 +8,8 @@
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),
  *            then start.c load.c mix.c cli.c command.c annotate.c cgroups.c isolate.c stats.c who.c question.c denied.c
- *            advice.c (wish.c) (a tracer for each), pool.c audit.c (no tracer; room.c: a namespace with a small range),
- *            history.c outage.c storage.c service.c power.c past.c record.c (a recorder for each), then minute.c
+ *            advice.c (wish.c) (a tracer for each), past.c record.c history.c outage.c storage.c service.c power.c (a recorder
+ *            for each), pool.c audit.c (no tracer; room.c: a namespace with a small range), then minute.c
  *   work.c   the workload's side: sockets that log what they do     truth.c match.c   that log against the stream
  *   ask.c    portwake who as a child
  *   recorder.c portwake record as a child, and its file     told.c   what who says of the past, against that log

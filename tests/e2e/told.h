@@ -16,6 +16,7 @@ struct past_row {
 	long pid;		/* SEEN_NULL: null */
 	int64_t since, until;	/* since INT64_MIN: null; until FOR_EVER: null */
 	char comm[64], addr[ADDR_TEXT], state[16], source[16];
+	bool end_unknown;	/* until is when it was last known to be held */
 	bool taken;
 };
 
@@ -32,6 +33,7 @@ struct past {
 	size_t count;
 	struct blind_row *blind;
 	size_t blind_count;
+	int64_t stopped;	/* set by who knows that the recorder ended then, or later; 0: it may run */
 };
 
 /* `who ARGS... --json --db DB --netns STAGE`: the whole answer as one. */

@@ -32,6 +32,7 @@ struct inquiry {
 	struct span *spans;
 	size_t count;
 	int64_t since, until;	/* recorded */
+	int64_t stopped;	/* see struct past */
 	uint64_t random;
 };
 
@@ -154,6 +155,7 @@ static unsigned quest_differs(const struct inquiry *in, const struct quest *q, s
 
 	if (!due)
 		abort();
+	answer->stopped = in->stopped;
 	wrong = past_differs(answer, due, right_answer(in, q, due), true);
 	if (!wrong && q->since == q->until)
 		wrong = states_differ(due, answer, q->since);
@@ -293,6 +295,7 @@ static void ten_processes(void **state)
 	ask_thousand(stage, db, &in);
 	ask_some(stage, db, &in);
 	/* What lasts is in the file as well, when nobody records. */
+	in.stopped = now_ns();
 	record_end(run);
 	ask_thousand(stage, db, &in);
 	assert_integrity(db);

@@ -75,6 +75,7 @@ static void add_holder(struct past *past, const json_t *row)
 		.cookie = strtoull(str(row, "cookie"), NULL, 10), .port = (uint16_t)num(row, "port"),
 		.proto = strcmp(str(row, "proto"), "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP,
 		.since = time_of(row, "since", INT64_MIN), .until = time_of(row, "until", FOR_EVER), .pid = SEEN_NULL,
+		.end_unknown = json_is_true(json_object_get(row, "end_unknown")),
 	};
 	if (json_is_integer(json_object_get(row, "generation")))
 		to->generation = (unsigned)num(row, "generation");
@@ -370,6 +371,8 @@ static const char *end_differs(const struct past *past, const struct span *span,
 	const struct blind_row *blind = blind_over(past, span->r0, span->r1);
 
 	if (is_between(row->until, span->r0, span->r1) || (row->until == FOR_EVER && span->r1 > now_ns()))
+		return NULL;
+	if (past->stopped && row->end_unknown && row->until >= past->stopped && span->r1 > row->until)
 		return NULL;
 	if (blind && is_between(row->until, blind->since - TIGHT * slow(), blind->until))
 		return NULL;

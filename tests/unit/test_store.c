@@ -216,7 +216,7 @@ static void short_ones_are_written_once(void **state)
 	settle(SEC);
 	now += 300 * MS;
 	l = allocate(1, 40000);
-	settle(400 * MS);
+	settle(200 * MS);
 	assert_int_equal(number_by("SELECT count(*) FROM held"), 0);
 	release(l, CAUSE_CLOSE);
 	settle(SEC);

@@ -16,7 +16,7 @@
 
 #define BUSY_MS		2000
 #define KNOWN_MAX	65536		/* processes and endpoints kept */
-#define FRESH_NS	(2 * SCHEMA_LIFE_NS + 2000000000ULL)	/* a recorder that is silent for longer is stuck */
+#define FRESH_NS	12000000000ULL	/* a recorder that is silent for longer is stuck */
 
 #define VALUES "closed, waited, cookie, process, endpoint, remote, bits, holder"
 

@@ -146,6 +146,7 @@ void dbfile_done(struct dbfile *file)
 
 /* ---- one file ---- */
 
+/* On the disk before anything is: SQLite drops the log of a database that the power left empty. */
 static int fill(int fd, const struct dbfile *file, bool with_image)
 {
 	const char *at = file->image;
@@ -161,7 +162,20 @@ static int fill(int fd, const struct dbfile *file, bool with_image)
 	}
 	if (fchmod(fd, 0640) < 0 || fchown(fd, file->user.uid, file->user.gid) < 0)
 		return -errno;
-	return 0;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* SQLite syncs where it believes the files to be, which is not there. What has no sync of directories needs none. */
+static void sync_directory(const char *path)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	_cleanup_close_ int fd = -1;
+
+	snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!fsync(fd);
 }
 
 static int make(const struct dbfile *file, const char *path, bool with_image)
@@ -171,6 +185,8 @@ static int make(const struct dbfile *file, const char *path, bool with_image)
 
 	if (r && fd >= 0)
 		unlink(path);
+	if (!r)
+		sync_directory(path);
 	return r == -EEXIST ? 0 : r;
 }
 

@@ -11,7 +11,7 @@
 #include "user/netns.h"
 #include "user/probe.h"
 
-#define KEEP_MIN_NS 60000000000ULL
+#define KEEP_MIN_NS 1000000000ULL
 #define MAX_SIZE_MIN (8u << 20)	/* STORE_SIZE_MIN */
 
 static int refuse(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
@@ -120,7 +120,7 @@ static int set_duration(struct options *o, const char *value, char *why, size_t 
 static int set_keep(struct options *o, const char *value, char *why, size_t size)
 {
 	if (num_seconds(value, &o->keep_ns) || o->keep_ns < KEEP_MIN_NS)
-		return refuse(why, size, "'%s' is not a length of time of a minute or more; as in 7d, 12h, 90m", value);
+		return refuse(why, size, "'%s' is not a length of time of a second or more; as in 7d, 12h, 90m", value);
 	return 0;
 }
 

@@ -628,6 +628,8 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 	if (!store)
 		return r;
 	store->identity = options->identity;
+	store->commands_left = COMMANDS_A_TICK;
+	store->details_left = DETAILS_A_TICK;
 	store->path = pw_strdup(options->path);
 	store->filter = options->filter ? pw_strdup(options->filter) : NULL;
 	if (!store->path || (options->filter && !store->filter))

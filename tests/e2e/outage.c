@@ -20,7 +20,7 @@
 #define PAUSE 900
 /* What may be lost before the recorder was killed, and what a machine with other things to do adds to it. */
 #define AT_MOST_LOST SECOND
-#define LATE SECOND
+#define LATE (300 * MS)
 
 struct outage {
 	int64_t down, up;

@@ -158,7 +158,7 @@ void stage_await_step(struct stage *stage)
 {
 	siginfo_t info = { 0 };
 
-	if (!run_until(has_stepped, stage, WORK_WITHIN))
+	if (!run_until(has_stepped, stage, getenv("E2E_LONG") ? 3 * WORK_WITHIN : WORK_WITHIN))
 		FAIL_TEST("the workload did not get to its step");
 	if (waitid(P_PID, (id_t)stage->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid)
 		stage_join(stage);

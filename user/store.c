@@ -537,16 +537,11 @@ static void settle(struct store *store)
 	store->unsettled = false;
 }
 
-static void fill_budgets(struct store *store)
-{
-	store->commands_left = COMMANDS_A_TICK;
-	store->details_left = DETAILS_A_TICK;
-}
-
 /* vouched: up to when all that happened was told; what was seen later need not be. */
 static void write_all(struct store *store, struct lifetime *newest, uint64_t vouched)
 {
-	fill_budgets(store);
+	store->commands_left = COMMANDS_A_TICK;
+	store->details_left = DETAILS_A_TICK;
 	trim_persons(store);
 	tell_old_loss(store);
 	walk(store, newest, vouched);
@@ -621,7 +616,6 @@ static int begin_session(struct store *store, const struct store_options *option
 	store->sync = start.sync;
 	store->settle_until = INT64_MAX;
 	store->anew = store->unsettled = true;
-	fill_budgets(store);
 	return 0;
 }
 

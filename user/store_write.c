@@ -20,7 +20,6 @@
 #define TAIL_MAX	16384		/* rows that the tail gathers */
 #define CHUNK_NS	3600000000000ULL	/* and how long it does so; of a short retention the 16th */
 #define SEGMENTS_MAX	32		/* 131,072 rows: a chunk numbers twice as many */
-#define VERSION		"0.1"
 
 enum {
 	BEGIN, COMMIT, ROLLBACK, ADD_SESSION, LIFE, READY, STOP, ADD_CLOCK, ADD_GAP, ADD_TEXT, ADD_ENDPOINT, ADD_PROCESS,
@@ -89,6 +88,7 @@ struct state {
 	struct filling tail;
 	int64_t next_chunk;
 	uint32_t process_floor;
+	uint32_t text_floor;		/* of what those processes refer to */
 };
 
 struct writer {
@@ -230,7 +230,7 @@ static void begin_filling(struct writer *w, struct filling *c, uint64_t time)
 {
 	*c = (struct filling){
 		.id = w->state.next_chunk++, .origin = (int64_t)time, .since = (int64_t)time, .until = (int64_t)time,
-		.began = time, .text = w->texts.floor, .endpoint = w->endpoints.floor, .process = w->state.process_floor,
+		.began = time, .text = w->state.text_floor, .endpoint = w->endpoints.floor, .process = w->state.process_floor,
 		.fresh = true,
 	};
 }
@@ -522,12 +522,24 @@ static void sort_keys(struct writer *w)
 	}
 }
 
+/*
+ * Processes told before this segment are referred to no more from the first on that says so, and their texts with them:
+ * till then a text that the dictionary has forgotten may still be a process's.
+ */
+static void raise_floor(struct writer *w, const struct segment *segment)
+{
+	if (segment->process_floor == w->state.process_floor)
+		return;
+	w->state.process_floor = segment->process_floor;
+	w->state.text_floor = w->texts.floor;
+}
+
 /* All but plain lifetimes, in their order; those are noted. */
 static int write_in_order(struct writer *w, const struct segment *const *segments, size_t count)
 {
 	w->key_count = 0;
 	for (size_t i = 0; i < count; i++) {
-		w->state.process_floor = segments[i]->process_floor;
+		raise_floor(w, segments[i]);
 		for (uint32_t k = 0; k < segments[i]->count; k++) {
 			const struct row *row = &segments[i]->rows[k];
 			bool lifetime = row->kind == ROW_LIFETIME;
@@ -547,7 +559,8 @@ static int write_in_order(struct writer *w, const struct segment *const *segment
 	return 0;
 }
 
-static int write_chunk(struct writer *w, const struct segment *const *segments)
+/* floors: as they were when the batch began, whose earlier segments told what its rows refer to. */
+static int write_chunk(struct writer *w, const struct segment *const *segments, const struct state *floors)
 {
 	sqlite3_stmt *s = w->statements[ADD_LIFETIME];
 	struct filling chunk;
@@ -555,8 +568,8 @@ static int write_chunk(struct writer *w, const struct segment *const *segments)
 
 	sort_keys(w);
 	begin_filling(w, &chunk, row_at(segments, w->keys[0])->until);
-	/* Its rows may refer to what earlier segments of the batch did. */
-	chunk.process = segments[0]->process_floor;
+	chunk.process = floors->process_floor;
+	chunk.text = floors->text_floor;
 	for (size_t i = 0; i < w->key_count; i++) {
 		const struct row *row = row_at(segments, w->keys[i]);
 		struct span span = span_of(row);
@@ -607,13 +620,17 @@ static int end_tail(struct writer *w, uint64_t life)
 
 static int write_batch(struct writer *w, const struct segment *const *segments, size_t count, uint64_t life)
 {
+	struct state floors;
 	int r;
 
 	dict_trim(&w->texts);
 	dict_trim(&w->endpoints);
+	if (count)
+		raise_floor(w, segments[0]);
+	floors = w->state;
 	r = write_in_order(w, segments, count);
 	if (!r)
-		r = w->key_count >= DIRECT_MIN ? write_chunk(w, segments) : write_tail(w, segments);
+		r = w->key_count >= DIRECT_MIN ? write_chunk(w, segments, &floors) : write_tail(w, segments);
 	if (!r)
 		r = end_tail(w, life);
 	return r || !life ? r : SQL_RUN(w->statements[LIFE], w->session, (int64_t)life);
@@ -749,6 +766,7 @@ static int find_numbers(struct writer *w, struct writer_start *start)
 	w->texts.next = w->texts.floor = (uint32_t)text + 1;
 	w->endpoints.next = w->endpoints.floor = (uint32_t)endpoint + 1;
 	w->state.process_floor = (uint32_t)process + 1;
+	w->state.text_floor = w->texts.floor;
 	w->session = w->keep.session = session + 1;
 	*start = (struct writer_start){ .process = (uint32_t)process + 1, .sync = (uint32_t)sync + 1 };
 	return 0;
@@ -772,7 +790,7 @@ static int add_session(struct writer *w)
 	sqlite3_bind_int64(s, 4, getpid());
 	bind_text(s, 5, host.nodename);
 	bind_text(s, 6, host.release);
-	bind_text(s, 7, VERSION);
+	bind_text(s, 7, PORTWAKE_VERSION);
 	bind_text(s, 8, w->options.filter);
 	r = sql_run(s);
 	return r ? r : SQL_RUN(w->statements[ADD_CLOCK], w->session, (int64_t)w->options.now, w->options.offset);

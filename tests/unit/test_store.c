@@ -477,6 +477,48 @@ static void old_ones_go_and_space_is_given_back(void **state)
 	assert_sound();
 }
 
+/* One that is told once is referred to by chunks that come long after, whatever others have been told meanwhile. */
+static void words_outlive_the_chunk_they_came_with(void **state)
+{
+	static struct process others[2000];
+	static char names[ARRAY_SIZE(others)][600];
+	struct store_options options = plain_options();
+
+	(void)state;
+	options.keep_ns = 3600 * SEC;
+	open_with(&options);
+	ready();
+	release(allocate(1, 999), CAUSE_CLOSE);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		struct lifetime *l = allocate(10 + i, 1000);
+
+		memset(names[i], 'x', sizeof(names[i]) - 1);
+		snprintf(names[i], sizeof(names[i]), "/%zu", i);
+		names[i][strlen(names[i])] = 'y';
+		others[i] = someone;
+		others[i].pid = 1000 + (uint32_t)i;
+		others[i].exe = names[i];
+		l->owner = &others[i];
+		release(l, CAUSE_CLOSE);
+	}
+	settle(SEC);
+	for (int i = 0; i < 300 && number_by("SELECT count(*) FROM tail"); i++) {
+		settle(i ? SEC : 400 * SEC);
+		usleep(2000);
+	}
+	release(allocate(2, 998), CAUSE_CLOSE);
+	settle(3400 * SEC);
+	for (int i = 0; i < 20 || (i < 150 && number_by("SELECT count(*) FROM lifetime") > 1); i++) {
+		settle(SEC);
+		usleep(2000);
+	}
+	assert_int_equal(find(999), 0);
+	assert_int_equal(find(998), 1);
+	assert_non_null(pasts[0].owner->exe);
+	assert_string_equal(pasts[0].owner->exe, "/usr/bin/someone");
+	assert_sound();
+}
+
 /* ---- trouble ---- */
 
 static void second_recorder_is_told_the_first(void **state)
@@ -904,6 +946,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(gap_is_kept),
 	STORE_TEST(size_is_kept_under_churn),
 	STORE_TEST(old_ones_go_and_space_is_given_back),
+	STORE_TEST(words_outlive_the_chunk_they_came_with),
 	STORE_TEST(second_recorder_is_told_the_first),
 	STORE_TEST(what_is_no_history_is_refused),
 	STORE_TEST(full_disk_is_waited_for),

@@ -274,11 +274,11 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 static int connect(const char *name, int flags, sqlite3 **out)
 {
 	/* FULL: a commit is on the disk before it is told. The log is checkpointed by hand, and kept at the end: those
-	 * who may only read could not make it. */
+	 * who may only read could not make it; what a long reader made of it is given back. */
 	static const char settings[] =
 		"PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
 		"PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY;"
-		"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF";
+		"PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF";
 	sqlite3 *db = NULL;
 	int keep = 1, r = sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
 

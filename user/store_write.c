@@ -690,6 +690,13 @@ static int transact(struct writer *w, const struct segment *const *segments, siz
 	return r ? r : run(w, COMMIT);
 }
 
+static int blame_reader(struct writer *w, const char *remedy, char *why, size_t why_size)
+{
+	snprintf(why, why_size, "%s: a reader keeps its write-ahead log from being emptied (%llu MiB): %s", w->options.path,
+		 (unsigned long long)(store_file_wal(w->file) >> 20), remedy);
+	return -EBUSY;
+}
+
 int writer_write(struct writer *w, const struct segment *first, size_t count, uint64_t life, struct writer_count *out,
 		 char *why, size_t why_size)
 {
@@ -704,7 +711,11 @@ int writer_write(struct writer *w, const struct segment *first, size_t count, ui
 		segments[i] = i ? segments[i - 1]->next : first;
 	w->count = (struct writer_count){ 0 };
 	w->now = life ? life : w->now;
-	r = transact(w, segments, count, life);
+	r = keep_log(&w->keep);
+	if (r == -EBUSY)
+		return blame_reader(w, "end that one: nothing is written before, to stay within --max-size", why, why_size);
+	if (!r)
+		r = transact(w, segments, count, life);
 	if (r) {
 		w->state = before;
 		r = fail(w, r, why, why_size);
@@ -724,11 +735,8 @@ int writer_tidy(struct writer *w, uint64_t now, char *why, size_t why_size)
 	if (r)
 		return r;
 	r = keep_checkpoint(&w->keep);
-	if (r == -EBUSY) {
-		snprintf(why, why_size, "%s: a reader keeps its write-ahead log from being emptied (%llu MiB): end that one",
-			 w->options.path, (unsigned long long)(store_file_wal(w->file) >> 20));
-		return r;
-	}
+	if (r == -EBUSY)
+		return blame_reader(w, "end that one", why, why_size);
 	if (!r)
 		r = keep_tidy(&w->keep, now, w->state.tail.id, &more);
 	return r ? fail(w, r, why, why_size) : more;

@@ -930,6 +930,45 @@ static void long_reader_is_told(void **state)
 	assert_in_range(size_of("-wal"), 0, 64ULL << 20);
 }
 
+/* Where a size was given, it holds: what comes waits, then is counted. */
+static void long_reader_does_not_break_the_bound(void **state)
+{
+	struct store_options options = plain_options();
+	struct history *history = NULL;
+	struct store_totals totals = { 0 };
+
+	(void)state;
+	options.max_size = 64ULL << 20;
+	open_with(&options);
+	ready();
+	/* The file is full before. */
+	for (int i = 0; i < 60; i++) {
+		churn(20000, 1 + 20000 * (uint64_t)i);
+		settle(SEC);
+	}
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	for (int i = 0; i < 300 && !strstr(why, "--max-size"); i++) {
+		churn(20000, 10000000 + 20000 * (uint64_t)i);
+		for (int k = 0; k < 100 && waiting() && !pass(10 * MS); k++)
+			usleep(10000);
+	}
+	assert_non_null(strstr(why, "--max-size"));
+	churn(160000, 100000000);
+	store_totals(store, &totals);
+	assert_true(totals.lost > 0);
+	assert_in_range(total_size(), 0, options.max_size + options.max_size / 10);
+	history_free(&history);
+	expect_word("again");
+	for (int i = 0; i < 5000 && waiting(); i++) {
+		pass(SEC);
+		usleep(1000);
+	}
+	settle(SEC);
+	assert_int_equal(number_by("SELECT sum(lost) FROM gap WHERE reason = 'storage'"), totals.lost);
+	assert_in_range(total_size(), 0, options.max_size + options.max_size / 10);
+	assert_sound();
+}
+
 static const struct CMUnitTest tests[] = {
 	STORE_TEST(lifetime_comes_back_as_it_was),
 	STORE_TEST(addresses_of_both_families),
@@ -957,6 +996,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(group_may_ask_and_others_not),
 	STORE_TEST(directory_may_be_closed_to_it),
 	STORE_TEST(long_reader_is_told),
+	STORE_TEST(long_reader_does_not_break_the_bound),
 };
 
 UNIT_MAIN(tests)

@@ -535,6 +535,14 @@ static void second_recorder_is_told_the_first(void **state)
 	assert_non_null(strstr(why, pid));
 }
 
+static int descriptor_of(const char *suffix)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	return open(name, O_PATH | O_CLOEXEC);
+}
+
 static void what_is_no_history_is_refused(void **state)
 {
 	struct store_options options = plain_options();
@@ -554,6 +562,14 @@ static void what_is_no_history_is_refused(void **state)
 	sqlite3_exec(db, "CREATE TABLE other(a)", NULL, NULL, NULL);
 	sqlite3_close(db);
 	assert_int_equal(store_open(&options, &store, why, sizeof(why)), -EBADMSG);
+	options.files.db = descriptor_of("");
+	assert_int_equal(store_open(&options, &store, why, sizeof(why)), -EBADMSG);
+	assert_non_null(strstr(why, "not of portwake"));
+	close_fd(&options.files.db);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; INSERT INTO other VALUES(1)", NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(db);
 	unlink(path);
 	open_plain();
 	end_session();
@@ -873,14 +889,6 @@ static void record_by_descriptor(void)
 	_exit(0);
 }
 
-static int descriptor_of(const char *suffix)
-{
-	char name[128];
-
-	snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return open(name, O_PATH | O_CLOEXEC);
-}
-
 static void directory_may_be_closed_to_it(void **state)
 {
 	(void)state;
@@ -898,6 +906,57 @@ static void directory_may_be_closed_to_it(void **state)
 	close(by_descriptor.shm);
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 20000);
 	assert_sound();
+}
+
+/* Made by .backup or VACUUM INTO: it has no write-ahead log, and there is no name for a journal. */
+static void copy_may_be_written_on(void **state)
+{
+	struct store_options options = plain_options();
+	char name[128];
+	sqlite3 *db;
+
+	(void)state;
+	open_plain();
+	churn(100, 1);
+	settle(SEC);
+	end_session();
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	snprintf(name, sizeof(name), "%s-wal", path);
+	close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0640));
+	snprintf(name, sizeof(name), "%s-shm", path);
+	close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0640));
+	options.files = (struct store_files){ descriptor_of(""), descriptor_of("-wal"), descriptor_of("-shm") };
+	open_with(&options);
+	/* They were doubled. */
+	close(options.files.db);
+	close(options.files.wal);
+	close(options.files.shm);
+	ready();
+	churn(100, 1000);
+	settle(SEC);
+	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 200);
+	assert_sound();
+}
+
+/* A disk that fails to the end is not waited for longer than was said, and what it was given is not kept. */
+static void end_does_not_wait_for_a_bad_disk(void **state)
+{
+	sqlite3 *db;
+
+	(void)state;
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	churn(100, 1);
+	expect_word("locked");
+	store_close(&store, 100 * MS);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+	/* Nobody holds it any more. */
+	open_plain();
 }
 
 /* A reader that holds on to an old state lets the log grow; that is told, and ends with it. */
@@ -995,6 +1054,8 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(failing_allocator_is_survived),
 	STORE_TEST(group_may_ask_and_others_not),
 	STORE_TEST(directory_may_be_closed_to_it),
+	STORE_TEST(copy_may_be_written_on),
+	STORE_TEST(end_does_not_wait_for_a_bad_disk),
 	STORE_TEST(long_reader_is_told),
 	STORE_TEST(long_reader_does_not_break_the_bound),
 };

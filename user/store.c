@@ -126,7 +126,7 @@ static struct segment *room_for(struct store *store, uint64_t time, bool allocat
 
 /* ---- processes ---- */
 
-static struct row_process *row_process_of(const char *const strings[4])
+static struct row_process *row_process_of(const char *const strings[4], size_t *out_size)
 {
 	struct row_process *person;
 	size_t size = sizeof(*person);
@@ -137,6 +137,7 @@ static struct row_process *row_process_of(const char *const strings[4])
 	person = pw_calloc(1, size);
 	if (!person)
 		return NULL;
+	*out_size = size;
 	at = (char *)(person + 1);
 	for (int i = 0; i < 4; i++) {
 		const char **to = i == 0 ? &person->exe : i == 1 ? &person->cgroup : i == 2 ? &person->container : &person->cmdline;
@@ -149,7 +150,7 @@ static struct row_process *row_process_of(const char *const strings[4])
 	return person;
 }
 
-static struct row_process *tell_process(struct store *store, const struct process *p)
+static struct row_process *tell_process(struct store *store, const struct process *p, size_t *size)
 {
 	const char *strings[4] = { p->exe, p->cgroup, p->container, NULL };
 	char command[COMMAND_MAX];
@@ -160,7 +161,7 @@ static struct row_process *tell_process(struct store *store, const struct proces
 		if (!identity_cmdline(p, command, sizeof(command)))
 			strings[3] = command;
 	}
-	person = row_process_of(strings);
+	person = row_process_of(strings, size);
 	if (!person)
 		return NULL;
 	person->pid = p->pid;
@@ -187,7 +188,8 @@ static struct person *add_person(struct store *store, uint64_t key, const struct
 {
 	struct segment *segment = room(store, 2);
 	struct person *person = &store->pool[store->person_count];
-	struct row_process *told = segment ? tell_process(store, process) : NULL;
+	size_t size = 0;
+	struct row_process *told = segment ? tell_process(store, process, &size) : NULL;
 	struct row *row;
 
 	if (!told)
@@ -201,6 +203,7 @@ static struct person *add_person(struct store *store, uint64_t key, const struct
 	row = next_row(segment, ROW_PROCESS);
 	row->process = person->number;
 	row->person = told;
+	segment->extra += (uint32_t)size;
 	return person;
 }
 
@@ -412,6 +415,7 @@ static void tell_denied(struct store *store, const struct change *change)
 	row = next_row(segment, ROW_DENIAL);
 	*row = told;
 	row->detail = detail_of(store, change->explanation);
+	segment->extra += row->detail ? (uint32_t)strlen(row->detail) + 1 : 0;
 	/* Without memory the next one has a row of its own. */
 	(void)!map_put(&store->denials, key, row);
 }

@@ -12,6 +12,7 @@
 #include "user/schema.h"
 
 #define QUEUE_MAX	32			/* segments, of half a MiB */
+#define EXTRA_MAX	(512U << 10)		/* and what a segment's rows may own beside it: then it is full */
 #define EAGER		8			/* segments that are worth writing before it is time */
 #define RETRY_NS	500000000ULL
 #define GIVE_UP_NS	1500000000ULL		/* of a step that is begun, SQLite's waiting for locks in it */
@@ -70,7 +71,7 @@ struct segment *store_queue_room(struct store_queue *q, uint32_t count, uint32_t
 {
 	struct segment *segment;
 
-	if (q->filling && q->filling->count + count > SEGMENT_ROWS)
+	if (q->filling && (q->filling->count + count > SEGMENT_ROWS || q->filling->extra >= EXTRA_MAX))
 		store_queue_hand_over(q);
 	if (q->filling)
 		return q->filling;
@@ -81,7 +82,7 @@ struct segment *store_queue_room(struct store_queue *q, uint32_t count, uint32_t
 	if (!segment)
 		return NULL;
 	segment->next = NULL;
-	segment->count = 0;
+	segment->count = segment->extra = 0;
 	segment->life = 0;
 	segment->serial = ++q->serial;
 	segment->process_floor = process_floor;

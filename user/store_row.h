@@ -68,6 +68,7 @@ struct segment {
 	uint64_t serial;		/* one of its own */
 	uint32_t process_floor;		/* its rows refer to processes from this number on */
 	uint32_t count;
+	uint32_t extra;			/* bytes that its rows own beside it */
 	struct row rows[SEGMENT_ROWS];
 };
 

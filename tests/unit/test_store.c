@@ -711,6 +711,40 @@ static void locked_file_is_waited_for(void **state)
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 100);
 }
 
+/* What waits is bounded by what it takes, not by rows alone: an explanation is a hundred times as long as its row. */
+static void long_words_are_bounded(void **state)
+{
+	static char advice[6000];
+	struct explanation explanation = { .refs = 1, .cause = DENIAL_CONFLICT, .advice = advice };
+	struct store_totals totals;
+	sqlite3 *db;
+
+	(void)state;
+	memset(advice, 'a', sizeof(advice) - 1);
+	advice[sizeof(advice) - 2] = '\n';
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	for (uint16_t i = 0; i < 40 * 500; i++) {
+		deny((uint16_t)(1024 + i), &explanation);
+		if (i % 500 == 499)
+			pass(SEC);
+	}
+	store_totals(store, &totals);
+	assert_in_range(totals.waiting, 1000, (40 << 20) / sizeof(advice));
+	assert_true(totals.lost > 0);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+	for (int i = 0; i < 5000 && waiting(); i++) {
+		pass(SEC);
+		usleep(1000);
+	}
+	settle(SEC);
+	assert_int_equal(number_by("SELECT sum(lost) FROM gap WHERE reason = 'storage'"), totals.lost);
+	assert_int_equal(number_by("SELECT sum(count) FROM denials"), 40 * 500 - totals.lost);
+}
+
 /* What was released while nothing could be written must not seem to last for ever. */
 static void loss_settles_what_lasted(void **state)
 {
@@ -1050,6 +1084,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(full_disk_is_waited_for),
 	STORE_TEST(disk_errors_are_waited_for),
 	STORE_TEST(locked_file_is_waited_for),
+	STORE_TEST(long_words_are_bounded),
 	STORE_TEST(loss_settles_what_lasted),
 	STORE_TEST(failing_allocator_is_survived),
 	STORE_TEST(group_may_ask_and_others_not),

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "user/event.h"
 #include "user/mem.h"
@@ -78,6 +79,16 @@ static inline void row_done(struct row *row)
 		pw_free(row->person);
 	else if (row->kind == ROW_DENIAL)
 		pw_free(row->detail);
+}
+
+/* The next row of a segment that has room for it. */
+static inline struct row *segment_row(struct segment *segment, enum row_kind kind)
+{
+	struct row *row = &segment->rows[segment->count++];
+
+	memset(row, 0, sizeof(*row));
+	row->kind = kind;
+	return row;
 }
 
 static inline void segment_free(struct segment *segment)

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define PORTWAKE_VERSION "0.1"
+
 #define _cleanup_(fn)		__attribute__((cleanup(fn)))
 #define _unused			__attribute__((unused))
 #define _printf_(fmt, args)	__attribute__((format(printf, fmt, args)))

@@ -308,8 +308,8 @@ bool broker_file_is(struct broker *b, uint64_t dev, uint64_t ino)
 {
 	b->question.file.dev = dev;
 	b->question.file.ino = ino;
-	/* No answer is no news. */
-	return ask(b, BROKER_FILE_IS, 0, PATIENCE_MS) != -ENOENT;
+	/* No answer is no news: a mount that hangs is the broker's trouble, not the ring's. */
+	return ask(b, BROKER_FILE_IS, 0, PATIENCE_NAME_MS) != -ENOENT;
 }
 
 int broker_files(struct broker *b, struct store_files *out, char *why, size_t why_size)

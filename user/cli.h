@@ -3,8 +3,6 @@
 #ifndef PORTWAKE_USER_CLI_H
 #define PORTWAKE_USER_CLI_H
 
-#define PORTWAKE_VERSION "0.1"
-
 /* Runs what argv asks for and returns its exit status. */
 int cli(int argc, char **argv);
 

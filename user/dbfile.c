@@ -144,6 +144,40 @@ void dbfile_done(struct dbfile *file)
 	file->image = NULL;
 }
 
+/* ---- its directory ---- */
+
+/*
+ * One name at a time, none of them a link: where the recorder may write to a directory above, it could put one there to
+ * have its files made anywhere. A descriptor, or -errno.
+ */
+static int open_dir(const struct dbfile *file)
+{
+	_cleanup_close_ int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const char *from = file->path + 1, *end;
+	char name[NAME_MAX + 1];
+
+	for (; at >= 0 && (end = strchr(from, '/')); from = end + 1) {
+		int next;
+
+		if ((size_t)(end - from) >= sizeof(name))
+			return -ENAMETOOLONG;
+		memcpy(name, from, (size_t)(end - from));
+		name[end - from] = '\0';
+		next = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return -errno;
+		close(at);
+		at = next;
+	}
+	return at < 0 ? -errno : TAKE_FD(at);
+}
+
+/* Of one of the three, in that directory. */
+static void name_of(const struct dbfile *file, const char *suffix, char out[PATH_MAX + SUFFIX_MAX])
+{
+	snprintf(out, PATH_MAX + SUFFIX_MAX, "%s%s", strrchr(file->path, '/') + 1, suffix);
+}
+
 /* ---- one file ---- */
 
 /* On the disk before anything is: SQLite drops the log of a database that the power left empty. */
@@ -166,27 +200,23 @@ static int fill(int fd, const struct dbfile *file, bool with_image)
 }
 
 /* SQLite syncs where it believes the files to be, which is not there. What has no sync of directories needs none. */
-static void sync_directory(const char *path)
+static void sync_directory(int dir)
 {
-	char parent[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)
 		(void)!fsync(fd);
 }
 
-static int make(const struct dbfile *file, const char *path, bool with_image)
+static int make(const struct dbfile *file, int dir, const char *name, bool with_image)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : fill(fd, file, with_image);
 
 	if (r && fd >= 0)
-		unlink(path);
+		unlinkat(dir, name, 0);
 	if (!r)
-		sync_directory(path);
+		sync_directory(dir);
 	return r == -EEXIST ? 0 : r;
 }
 
@@ -209,17 +239,18 @@ static int check(const struct dbfile *file, int fd, const char *path, char *why,
 	return 0;
 }
 
-static int open_one(const struct dbfile *file, const char *suffix, int *out, char *why, size_t size)
+static int open_one(const struct dbfile *file, int dir, const char *suffix, int *out, char *why, size_t size)
 {
 	_cleanup_close_ int fd = -1;
-	char path[PATH_MAX + SUFFIX_MAX];
+	char path[PATH_MAX + SUFFIX_MAX], name[PATH_MAX + SUFFIX_MAX];
 	int r = 0;
 
 	snprintf(path, sizeof(path), "%s%s", file->path, suffix);
-	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	name_of(file, suffix, name);
+	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT) {
-		r = make(file, path, !*suffix);
-		fd = r ? -1 : open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		r = make(file, dir, name, !*suffix);
+		fd = r ? -1 : openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
 	if (fd < 0)
 		return complain(r ? -r : errno, why, size, path, remedy_of(r ? -r : errno));
@@ -230,32 +261,39 @@ static int open_one(const struct dbfile *file, const char *suffix, int *out, cha
 }
 
 /* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
-static void remove_leftovers(const struct dbfile *file)
+static void remove_leftovers(const struct dbfile *file, int dir)
 {
-	static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
-	char path[PATH_MAX + SUFFIX_MAX];
+	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+	char name[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
 
-	if (!lstat(file->path, &st) && (!S_ISREG(st.st_mode) || st.st_size || st.st_uid != file->user.uid))
+	name_of(file, "", name);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
+		if (errno != ENOENT)
+			return;
+	} else if (!S_ISREG(st.st_mode) || st.st_size || st.st_uid != file->user.uid) {
 		return;
-	unlink(file->path);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		snprintf(path, sizeof(path), "%s%s", file->path, suffixes[i]);
-		unlink(path);
+		name_of(file, suffixes[i], name);
+		unlinkat(dir, name, 0);
 	}
 }
 
 int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size)
 {
+	_cleanup_close_ int dir = open_dir(file);
 	struct store_files files = STORE_FILES_INIT;
 	int r;
 
-	remove_leftovers(file);
-	r = open_one(file, "", &files.db, why, why_size);
+	if (dir < 0)
+		return complain(-dir, why, why_size, file->path, remedy_of(-dir));
+	remove_leftovers(file, dir);
+	r = open_one(file, dir, "", &files.db, why, why_size);
 	if (!r)
-		r = open_one(file, "-wal", &files.wal, why, why_size);
+		r = open_one(file, dir, "-wal", &files.wal, why, why_size);
 	if (!r)
-		r = open_one(file, "-shm", &files.shm, why, why_size);
+		r = open_one(file, dir, "-shm", &files.shm, why, why_size);
 	if (r)
 		store_files_close(&files);
 	else
@@ -265,9 +303,12 @@ int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, s
 
 bool dbfile_is(const struct dbfile *file, uint64_t dev, uint64_t ino)
 {
+	_cleanup_close_ int dir = open_dir(file);
+	char name[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
 
-	return !lstat(file->path, &st) && st.st_dev == dev && st.st_ino == ino;
+	name_of(file, "", name);
+	return dir >= 0 && !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && st.st_dev == dev && st.st_ino == ino;
 }
 
 void store_files_close(struct store_files *files)

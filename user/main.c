@@ -41,7 +41,9 @@
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
  *	user/store.c store_queue.c	changes to rows; the thread that writes them to an SQLite database:
- *	user/store_write.c store_dict.c store_row.h	a batch, what its rows share, a row
+ *	user/store_person.c	processes, told once
+ *	user/store_write.c store_put.c store_held.c	a batch; its rows to tables; those that last
+ *	user/store_dict.c store_row.h	what rows share by number; a row
  *	user/store_keep.c store_file.c schema.h sql.h	retention; the file, and its tables (data/schema.sql)
  *	user/history.c history_db.c	what was recorded, read back;
  *	user/history_blind.c history_clock.c	what it cannot speak for; the wall clock as it stood

@@ -10,39 +10,24 @@
 #include "user/explain.h"
 #include "user/map.h"
 #include "user/schema.h"
+#include "user/store_person.h"
 #include "user/store_queue.h"
 
 #define FLUSH_NS	400000000ULL		/* what waits is written so often */
 #define YOUNG_NS	250000000ULL		/* what has lasted less is not written as lasting, nor vouched for */
 #define CLOCK_STEP_NS	1000000			/* a change of the wall clock that matters */
-#define PERSONS_MAX	8192			/* processes whose numbers are remembered, */
-#define PERSONS_AGE	1000000			/* for so many lifetimes */
-#define HOLDERS_MAX	16384
-#define COMMAND_MAX	512			/* bytes of a command line */
-#define COMMANDS_A_TICK	200			/* processes whose command line is looked up */
 #define DETAIL_MAX	8192
 #define DETAILS_A_TICK	500
 
-struct person {
-	struct process *process;	/* a reference; NULL: known by pid and name alone */
-	uint32_t number;
-};
-
 struct store {
 	struct store_queue *queue;
-	struct identity *identity;
 	char boot[40];
 	char *path, *filter;
 
-	struct map persons;		/* by address of the process, or by who_key() */
-	struct person pool[PERSONS_MAX];
-	size_t person_count;
-	uint32_t next_process, process_floor;
-	uint64_t since_forgotten;	/* lifetimes since the persons were */
-	struct map holders;		/* lifetime -> struct person that closed it */
+	struct persons persons;
 	struct map denials;		/* denial_key() -> struct row of this segment: */
 	uint64_t denials_serial;
-	unsigned int commands_left, details_left;
+	unsigned int details_left;
 
 	int64_t offset;
 	uint64_t now, flushed_at;
@@ -61,16 +46,7 @@ struct store {
 /* Room for so many rows in one segment; NULL: there is none. */
 static struct segment *room(struct store *store, uint32_t count)
 {
-	return store_queue_room(store->queue, count, store->process_floor);
-}
-
-static struct row *next_row(struct segment *segment, enum row_kind kind)
-{
-	struct row *row = &segment->rows[segment->count++];
-
-	memset(row, 0, sizeof(*row));
-	row->kind = kind;
-	return row;
+	return store_queue_room(store->queue, count, store->persons.floor);
 }
 
 static void lose(struct store *store, uint64_t time, bool allocation)
@@ -89,7 +65,7 @@ static void lose(struct store *store, uint64_t time, bool allocation)
 /* After a loss, what lasts is told anew: what is not among it ended in the gap. */
 static void tell_loss(struct store *store, struct segment *segment)
 {
-	struct row *row = next_row(segment, ROW_GAP);
+	struct row *row = segment_row(segment, ROW_GAP);
 
 	row->since = store->lost_since;
 	row->until = store->lost_until;
@@ -124,137 +100,16 @@ static struct segment *room_for(struct store *store, uint64_t time, bool allocat
 	return segment;
 }
 
-/* ---- processes ---- */
-
-static struct row_process *row_process_of(const char *const strings[4])
-{
-	struct row_process *person;
-	size_t size = sizeof(*person);
-	char *at;
-
-	for (int i = 0; i < 4; i++)
-		size += strings[i] ? strlen(strings[i]) + 1 : 0;
-	person = pw_calloc(1, size);
-	if (!person)
-		return NULL;
-	at = (char *)(person + 1);
-	for (int i = 0; i < 4; i++) {
-		const char **to = i == 0 ? &person->exe : i == 1 ? &person->cgroup : i == 2 ? &person->container : &person->cmdline;
-
-		if (!strings[i])
-			continue;
-		*to = at;
-		at = stpcpy(at, strings[i]) + 1;
-	}
-	return person;
-}
-
-static struct row_process *tell_process(struct store *store, const struct process *p)
-{
-	const char *strings[4] = { p->exe, p->cgroup, p->container, NULL };
-	char command[COMMAND_MAX];
-	struct row_process *person;
-
-	if (store->identity && p->start && store->commands_left) {
-		store->commands_left--;
-		if (!identity_cmdline(p, command, sizeof(command)))
-			strings[3] = command;
-	}
-	person = row_process_of(strings);
-	if (!person)
-		return NULL;
-	person->pid = p->pid;
-	person->uid = p->uid;
-	person->exec_id = p->exec_id;
-	person->start = p->start;
-	memcpy(person->comm, p->comm, sizeof(person->comm));
-	return person;
-}
-
-static void forget_persons(struct store *store)
-{
-	for (size_t i = 0; i < store->person_count; i++)
-		if (store->identity)
-			identity_put(store->identity, store->pool[i].process);
-	map_done(&store->persons);
-	map_done(&store->holders);
-	store->person_count = 0;
-	store->since_forgotten = 0;
-	store->process_floor = store->next_process;
-}
-
-static struct person *add_person(struct store *store, uint64_t key, const struct process *process)
-{
-	struct segment *segment = room(store, 2);
-	struct person *person = &store->pool[store->person_count];
-	struct row_process *told = segment ? tell_process(store, process) : NULL;
-	struct row *row;
-
-	if (!told)
-		return NULL;
-	if (map_put(&store->persons, key, person)) {
-		pw_free(told);
-		return NULL;
-	}
-	*person = (struct person){ .number = store->next_process++ };
-	store->person_count++;
-	row = next_row(segment, ROW_PROCESS);
-	row->process = person->number;
-	row->person = told;
-	return person;
-}
-
-/* The number of a process, 0 when it is not known, or there is no room. */
-static uint32_t process_number(struct store *store, struct process *process)
-{
-	uint64_t key = (uint64_t)(uintptr_t)process;
-	struct person *person;
-
-	if (!process)
-		return 0;
-	person = map_get(&store->persons, key);
-	if (person)
-		return person->number;
-	person = add_person(store, key, process);
-	if (person && store->identity)
-		person->process = identity_ref(process);
-	return person ? person->number : 0;
-}
-
-/* One known by pid and name alone. No address has the bit that these have. */
-static struct person *find_holder(struct store *store, uint32_t pid, const char *comm)
-{
-	struct process process = { .pid = pid };
-	uint64_t key = 0xcbf29ce484222325ULL ^ pid;
-
-	memcpy(process.comm, comm, sizeof(process.comm));
-	for (size_t i = 0; i < sizeof(process.comm); i++)
-		key = (key ^ (unsigned char)process.comm[i]) * 0x100000001b3ULL;
-	key |= 1ULL << 63;
-	return map_get(&store->persons, key) ?: add_person(store, key, &process);
-}
-
-/* Before a change, so that numbers given for it stay good: they are told anew now and then, and the old can go. */
-static void trim_persons(struct store *store)
-{
-	if (store->person_count + 2 <= PERSONS_MAX && store->since_forgotten < PERSONS_AGE)
-		return;
-	store_queue_hand_over(store->queue);
-	forget_persons(store);
-}
-
 /* ---- lifetimes ---- */
 
 static void fill(struct store *store, struct row *row, const struct lifetime *l)
 {
-	const struct person *holder = map_count(&store->holders) ? map_get(&store->holders, (uint64_t)(uintptr_t)l) : NULL;
-
 	row->cookie = l->cookie;
 	row->generation = l->generation;
 	row->since = l->since ? l->since : l->seen;
 	row->closed_at = l->closed_at;
 	row->tw_at = l->tw_at;
-	row->holder = holder ? holder->number : 0;
+	row->holder = persons_closer(&store->persons, l);
 	row->netns = l->netns;
 	row->port = l->port;
 	row->remote_port = l->remote_port;
@@ -268,27 +123,26 @@ static void fill(struct store *store, struct row *row, const struct lifetime *l)
 static void tell_release(struct store *store, const struct change *change)
 {
 	struct lifetime *l = change->lifetime;
-	uint32_t owner = process_number(store, l->owner);
+	uint32_t owner = persons_number(&store->persons, l->owner);
 	struct segment *segment = room_for(store, change->time, false, 1);
 	struct row *row;
 
 	if (segment) {
-		row = next_row(segment, ROW_LIFETIME);
+		row = segment_row(segment, ROW_LIFETIME);
 		fill(store, row, l);
 		row->until = change->time;
 		row->process = owner;
 		row->stored = l->stored || store->unsettled;
 		row->bits &= change->exact ? ~0U : ~(uint32_t)SCHEMA_EXACT;
 		row->bits |= (uint32_t)change->cause << SCHEMA_CAUSE_SHIFT | (l->error & SCHEMA_ERROR) << SCHEMA_ERROR_SHIFT;
-		store->since_forgotten++;
+		store->persons.since_forgotten++;
 	}
-	if (map_count(&store->holders))
-		map_del(&store->holders, (uint64_t)(uintptr_t)l);
+	persons_forget_closer(&store->persons, l);
 }
 
 static bool tell_held(struct store *store, struct lifetime *l)
 {
-	uint32_t owner = process_number(store, l->owner);
+	uint32_t owner = persons_number(&store->persons, l->owner);
 	struct segment *segment = room(store, 2);
 	struct row *row;
 
@@ -296,7 +150,7 @@ static bool tell_held(struct store *store, struct lifetime *l)
 		return false;
 	if (store->lost)
 		tell_loss(store, segment);
-	row = next_row(segment, ROW_HELD);
+	row = segment_row(segment, ROW_HELD);
 	fill(store, row, l);
 	row->process = owner;
 	row->sync = store->sync;
@@ -304,25 +158,11 @@ static bool tell_held(struct store *store, struct lifetime *l)
 	return true;
 }
 
-static void note_holder(struct store *store, const struct change *change)
-{
-	const struct lifetime *l = change->lifetime;
-	struct person *person;
-
-	if (!change->holder_pid || (l->owner && l->owner->pid == change->holder_pid) ||
-	    map_count(&store->holders) >= HOLDERS_MAX)
-		return;
-	person = find_holder(store, change->holder_pid, change->holder_comm);
-	/* Without memory it stays unknown. */
-	if (person)
-		(void)!map_put(&store->holders, (uint64_t)(uintptr_t)l, person);
-}
-
 /* What changed of one that was told as lasting is told again. */
 static void tell_mark(struct store *store, const struct change *change)
 {
 	if (change->what == WHAT_CLOSE)
-		note_holder(store, change);
+		persons_note_closer(&store->persons, change->lifetime, change->holder_pid, change->holder_comm);
 	if (change->lifetime->stored && !tell_held(store, change->lifetime))
 		lose(store, change->time, false);
 }
@@ -391,7 +231,7 @@ static void fill_denial(struct row *row, const struct change *change, uint32_t o
 /* A program that tries again and again has one row a batch. */
 static void tell_denied(struct store *store, const struct change *change)
 {
-	uint32_t owner = process_number(store, change->denied_owner);
+	uint32_t owner = persons_number(&store->persons, change->denied_owner);
 	struct segment *segment = room_for(store, change->time, false, 1);
 	struct row told, *row;
 	uint64_t key;
@@ -409,9 +249,10 @@ static void tell_denied(struct store *store, const struct change *change)
 		row->until = told.until;
 		return;
 	}
-	row = next_row(segment, ROW_DENIAL);
+	row = segment_row(segment, ROW_DENIAL);
 	*row = told;
 	row->detail = detail_of(store, change->explanation);
+	segment->extra += row->detail ? (uint32_t)strlen(row->detail) + 1 : 0;
 	/* Without memory the next one has a row of its own. */
 	(void)!map_put(&store->denials, key, row);
 }
@@ -425,7 +266,7 @@ static void tell_gap(struct store *store, const struct gap *gap)
 
 	if (!segment)
 		return;
-	row = next_row(segment, ROW_GAP);
+	row = segment_row(segment, ROW_GAP);
 	row->since = gap->since;
 	row->until = gap->until;
 	row->lost = gap->lost;
@@ -439,7 +280,7 @@ static void tell_ready(struct store *store, uint64_t time)
 
 	store->ready = true;
 	if (segment)
-		next_row(segment, ROW_READY)->since = time;
+		segment_row(segment, ROW_READY)->since = time;
 }
 
 static void tell_clock(struct store *store, uint64_t now, int64_t offset)
@@ -452,7 +293,7 @@ static void tell_clock(struct store *store, uint64_t now, int64_t offset)
 	segment = room_for(store, now, false, 1);
 	if (!segment)
 		return;
-	row = next_row(segment, ROW_CLOCK);
+	row = segment_row(segment, ROW_CLOCK);
 	row->since = now;
 	row->offset = offset;
 	store->offset = offset;
@@ -460,7 +301,7 @@ static void tell_clock(struct store *store, uint64_t now, int64_t offset)
 
 void store_change(struct store *store, const struct change *change, int64_t offset)
 {
-	trim_persons(store);
+	persons_trim(&store->persons);
 	tell_clock(store, change->time, offset);
 	if (change->time > store->now)
 		store->now = change->time;
@@ -471,7 +312,7 @@ void store_change(struct store *store, const struct change *change, int64_t offs
 	case WHAT_PRESENT:
 	case WHAT_ALLOCATE:
 		/* While the process is there to be asked for its command line. */
-		process_number(store, change->lifetime->owner);
+		persons_number(&store->persons, change->lifetime->owner);
 		change->lifetime->stored = false;
 		break;
 	case WHAT_LISTEN:
@@ -512,7 +353,7 @@ static void walk(struct store *store, struct lifetime *newest, uint64_t seen_bef
 			break;
 		if (l->stored || (!all && l->seen > seen_before))
 			continue;
-		trim_persons(store);
+		persons_trim(&store->persons);
 		if (!tell_held(store, l)) {
 			store->walk_all = true;
 			return;
@@ -531,7 +372,7 @@ static void settle(struct store *store)
 	segment = room(store, 1);
 	if (!segment)
 		return;
-	row = next_row(segment, ROW_SETTLE);
+	row = segment_row(segment, ROW_SETTLE);
 	row->sync = store->sync;
 	row->until = store->settle_until;
 	store->unsettled = false;
@@ -540,9 +381,9 @@ static void settle(struct store *store)
 /* vouched: up to when all that happened was told; what was seen later need not be. */
 static void write_all(struct store *store, struct lifetime *newest, uint64_t vouched)
 {
-	store->commands_left = COMMANDS_A_TICK;
+	store->persons.commands_left = PERSONS_COMMANDS;
 	store->details_left = DETAILS_A_TICK;
-	trim_persons(store);
+	persons_trim(&store->persons);
 	tell_old_loss(store);
 	walk(store, newest, vouched);
 	settle(store);
@@ -585,7 +426,7 @@ static int read_boot(char *out, size_t size)
 static void free_store(struct store *store)
 {
 	map_done(&store->denials);
-	forget_persons(store);
+	persons_forget(&store->persons);
 	pw_free(store->path);
 	pw_free(store->filter);
 	pw_free(store);
@@ -612,7 +453,8 @@ static int begin_session(struct store *store, const struct store_options *option
 		return r;
 	store->now = to.now;
 	store->offset = to.offset;
-	store->next_process = store->process_floor = start.process;
+	store->persons.queue = store->queue;
+	store->persons.next = store->persons.floor = start.process;
 	store->sync = start.sync;
 	store->settle_until = INT64_MAX;
 	store->anew = store->unsettled = true;
@@ -627,8 +469,8 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 	snprintf(why, why_size, "%s: there is no memory to open it: give it more", options->path);
 	if (!store)
 		return r;
-	store->identity = options->identity;
-	store->commands_left = COMMANDS_A_TICK;
+	store->persons.identity = options->identity;
+	store->persons.commands_left = PERSONS_COMMANDS;
 	store->details_left = DETAILS_A_TICK;
 	store->path = pw_strdup(options->path);
 	store->filter = options->filter ? pw_strdup(options->filter) : NULL;
@@ -663,7 +505,7 @@ void store_close(struct store **store, uint64_t patience_ns)
 	if (store_queue_close(&s->queue, s->now, patience_ns))
 		free_store(s);
 	else
-		forget_persons(s);
+		persons_forget(&s->persons);
 }
 
 void store_totals(struct store *store, struct store_totals *out)

@@ -150,6 +150,23 @@ static void teach(void)
 	plain_open = (open_fn)swap_call(vfs, "open", (sqlite3_syscall_ptr)veiled_open);
 }
 
+/* Of its own: a thread that is stuck in the kernel may come back after the caller has closed his. -errno. */
+static int double_files(const struct store_files *files, struct store_files *out)
+{
+	const int from[] = { files->db, files->wal, files->shm };
+	int *const to[] = { &out->db, &out->wal, &out->shm };
+
+	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+		*to[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 0);
+		if (from[i] < 0 || *to[i] >= 0)
+			continue;
+		for (; i; i--)
+			close_fd(to[i - 1]);
+		return -1;
+	}
+	return 0;
+}
+
 /* A place for these descriptors, or -1: too many at a time. */
 static int take_veil(const struct store_files *files)
 {
@@ -160,10 +177,10 @@ static int take_veil(const struct store_files *files)
 	for (int i = 0; i < VEILED_MAX && found < 0; i++)
 		if (!veil_used[i])
 			found = i;
-	if (found >= 0) {
+	if (found >= 0 && double_files(files, &veils[found]))
+		found = -1;
+	if (found >= 0)
 		veil_used[found] = true;
-		veils[found] = *files;
-	}
 	pthread_mutex_unlock(&veil_lock);
 	return found;
 }
@@ -173,6 +190,9 @@ static void give_veil(int veil)
 	if (veil < 0)
 		return;
 	pthread_mutex_lock(&veil_lock);
+	close_fd(&veils[veil].db);
+	close_fd(&veils[veil].wal);
+	close_fd(&veils[veil].shm);
 	veil_used[veil] = false;
 	pthread_mutex_unlock(&veil_lock);
 }
@@ -239,15 +259,23 @@ static int bring_forward(sqlite3 *db, int64_t from)
 	return r;
 }
 
+/* Of what is no database of ours nothing is changed, not even its journal. */
+static bool is_foreign(sqlite3 *db)
+{
+	int64_t id = 0, tables = 0;
+
+	return !sql_ask(db, "PRAGMA application_id", &id) && !sql_ask(db, "SELECT count(*) FROM sqlite_master", &tables) &&
+	       id != SCHEMA_ID && tables;
+}
+
 /* Is it ours, and of a version that is known? Older ones are brought forward. */
 static int check_version(const char *path, sqlite3 *db, char *why, size_t why_size)
 {
-	int64_t id = 0, version = 0, tables = 0;
+	int64_t version = 0;
 
-	if (sql_ask(db, "PRAGMA application_id", &id) || sql_ask(db, "PRAGMA user_version", &version) ||
-	    sql_ask(db, "SELECT count(*) FROM sqlite_master", &tables))
+	if (sql_ask(db, "PRAGMA user_version", &version))
 		return explain(path, db, why, why_size);
-	if (id != SCHEMA_ID && tables) {
+	if (is_foreign(db)) {
 		snprintf(why, why_size, "%s: it is an SQLite database, but not of portwake: name another file", path);
 		return -EBADMSG;
 	}
@@ -271,14 +299,25 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* A copy that was made by SQLite has no log. To begin one a journal is written, for which there is no name: without. */
+static int leave_journal(sqlite3 *db)
+{
+	sqlite3_stmt *s = NULL;
+	int r = sqlite3_prepare_v2(db, "PRAGMA journal_mode", -1, &s, NULL) ? -EIO : 0;
+	bool logged = !r && sqlite3_step(s) == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(s, 0), "wal");
+
+	sqlite3_finalize(s);
+	return r || logged ? r : sql_do(db, "PRAGMA journal_mode = MEMORY");
+}
+
 static int connect(const char *name, int flags, sqlite3 **out)
 {
 	/* FULL: a commit is on the disk before it is told. The log is checkpointed by hand, and kept at the end: those
-	 * who may only read could not make it. */
+	 * who may only read could not make it; what a long reader made of it is given back. */
 	static const char settings[] =
 		"PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
 		"PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY;"
-		"PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF";
+		"PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF";
 	sqlite3 *db = NULL;
 	int keep = 1, r = sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
 
@@ -288,7 +327,10 @@ static int connect(const char *name, int flags, sqlite3 **out)
 	sqlite3_busy_timeout(db, BUSY_MS);
 	sqlite3_extended_result_codes(db, 0);
 	sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-	return sql_do(db, settings);
+	if (is_foreign(db))
+		return 0;
+	r = leave_journal(db);
+	return r ? r : sql_do(db, settings);
 }
 
 int store_file_create(const char *path, char *why, size_t why_size)

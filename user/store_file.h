@@ -23,7 +23,7 @@ struct store_file;
 int store_file_create(const char *path, char *why, size_t why_size);
 
 /*
- * For writing. files: borrowed, of use until store_file_free(). 0, or -errno with one line in why[]: -EBUSY another recorder
+ * For writing. files: doubled. 0, or -errno with one line in why[]: -EBUSY another recorder
  * writes to it, -EBADMSG damaged or none of ours, -EPROTONOSUPPORT of a newer version.
  */
 int store_file_open(const char *path, const struct store_files *files, struct store_file **out, char *why,

@@ -9,6 +9,7 @@
 #define ROW_BYTES	80		/* of a row in the file and in the log, with what it drags along */
 #define WAL_MIN		(512U << 10)
 #define WAL_MAX		(16U << 20)
+#define WAL_TIMES	3		/* so many times where it is checkpointed: longer it is not made */
 #define DROP_ROWS	8192		/* at a time */
 #define DROP_STEPS	8		/* such times at most before a batch is written */
 #define VACUUM_PAGES	512
@@ -85,12 +86,12 @@ uint32_t keep_rows_max(const struct keep *keep)
 	return (uint32_t)(keep->wal_soft / ROW_BYTES);
 }
 
-/* The database alone: the log may be twice as long as where it is checkpointed. */
+/* The database alone: the log may be longer than where it is checkpointed. */
 static int64_t pages_max(const struct keep *keep)
 {
 	if (!keep->max_size)
 		return INT64_MAX;
-	return (int64_t)((keep->max_size - clamp(3 * keep->wal_soft, 0, keep->max_size / 2)) / PAGE);
+	return (int64_t)((keep->max_size - clamp(WAL_TIMES * keep->wal_soft, 0, keep->max_size / 2)) / PAGE);
 }
 
 /* 1: there is one; 0; -EIO. */
@@ -270,6 +271,26 @@ int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more)
 }
 
 /* ---- the log ---- */
+
+/* Where it is not emptied beside the writing, because writing is all there is time for, or because of a reader. */
+int keep_log(struct keep *keep)
+{
+	uint64_t length = store_file_wal(keep->file);
+	int mode = keep->max_size ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, r;
+
+	if (length < WAL_TIMES * keep->wal_soft) {
+		keep->wal_tried = 0;
+		return 0;
+	}
+	/* Each try reads all of it: without a bound it may be long. */
+	if (!keep->max_size && length < 2 * keep->wal_tried)
+		return 0;
+	keep->wal_tried = length;
+	r = sqlite3_wal_checkpoint_v2(store_file_db(keep->file), NULL, mode, NULL, NULL);
+	if (r == SQLITE_BUSY)
+		return keep->max_size ? -EBUSY : 0;
+	return r ? -EIO : 0;
+}
 
 int keep_checkpoint(struct keep *keep)
 {

@@ -20,6 +20,7 @@ struct keep {
 	struct store_file *file;	/* borrowed */
 	uint64_t keep_ns, max_size;	/* 0: without bound */
 	uint64_t wal_soft;		/* bytes of log from which on it is checkpointed */
+	uint64_t wal_tried;		/* and those with which that was last tried before a transaction */
 	int64_t session;		/* the one that runs, */
 	int64_t wall_less_boot;		/* and its offset */
 	uint32_t dropped;		/* chunks since what they referred to was last looked through */
@@ -35,12 +36,18 @@ uint32_t keep_rows_max(const struct keep *keep);
 
 /*
  * Inside a transaction that is about to write so many rows: makes room, at a bounded cost a row. newest: the chunk that
- * is being filled, which stays. 0; -EIO; -ENOSPC: the bound cannot be kept now (why: keep_why()).
+ * is being filled, which stays. 0 or -EIO.
  */
 int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t newest);
 
 /* Outside of one, when there is time: the same, then gives free pages back. *more: there is more to do. 0 or -EIO. */
 int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more);
+
+/*
+ * Before a transaction. 0; -EIO; -EBUSY: a reader keeps the log from being emptied, and with more of it the bound of size
+ * would not hold.
+ */
+int keep_log(struct keep *keep);
 
 /* After a commit. 0; -EIO; -EBUSY: readers keep the log from being emptied, and it is long. */
 int keep_checkpoint(struct keep *keep);

@@ -12,8 +12,10 @@
 #include "user/schema.h"
 
 #define QUEUE_MAX	32			/* segments, of half a MiB */
+#define EXTRA_MAX	(512U << 10)		/* and what a segment's rows may own beside it: then it is full */
 #define EAGER		8			/* segments that are worth writing before it is time */
 #define RETRY_NS	500000000ULL
+#define GIVE_UP_NS	1500000000ULL		/* of a step that is begun, SQLite's waiting for locks in it */
 
 struct store_queue {
 	struct writer *writer;		/* the thread's, while that runs */
@@ -30,6 +32,7 @@ struct store_queue {
 	uint64_t rows;
 	uint64_t life;			/* all before is handed over */
 	bool flush, stop;
+	bool give_up;			/* what cannot be written now is not waited for any more */
 	bool failing, told_failing;
 	bool notice;			/* something to tell that stops nothing */
 	char why[256];
@@ -68,7 +71,7 @@ struct segment *store_queue_room(struct store_queue *q, uint32_t count, uint32_t
 {
 	struct segment *segment;
 
-	if (q->filling && q->filling->count + count > SEGMENT_ROWS)
+	if (q->filling && (q->filling->count + count > SEGMENT_ROWS || q->filling->extra >= EXTRA_MAX))
 		store_queue_hand_over(q);
 	if (q->filling)
 		return q->filling;
@@ -79,7 +82,7 @@ struct segment *store_queue_room(struct store_queue *q, uint32_t count, uint32_t
 	if (!segment)
 		return NULL;
 	segment->next = NULL;
-	segment->count = 0;
+	segment->count = segment->extra = 0;
 	segment->life = 0;
 	segment->serial = ++q->serial;
 	segment->process_floor = process_floor;
@@ -224,7 +227,7 @@ static void *write_loop(void *arg)
 	bool more = false, noticed = false;
 
 	pthread_mutex_lock(&q->lock);
-	while (!q->stop || q->first) {
+	while (!q->stop || (q->first && !q->give_up)) {
 		if (is_due(q, told_life)) {
 			more = write_some(q, &told_life);
 			if (!more)
@@ -296,21 +299,34 @@ int store_queue_open(const struct writer_options *options, struct store_queue **
 	return 0;
 }
 
-/* False: it is stuck. */
-static bool end_thread(struct store_queue *q, uint64_t patience_ns)
+static bool join_within(struct store_queue *q, uint64_t ns)
 {
 	struct timespec until;
 
-	pthread_mutex_lock(&q->lock);
-	q->stop = true;
-	pthread_cond_signal(&q->wake);
-	pthread_mutex_unlock(&q->lock);
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(patience_ns / 1000000000);
-	until.tv_nsec += (long)(patience_ns % 1000000000);
+	until.tv_sec += (time_t)(ns / 1000000000);
+	until.tv_nsec += (long)(ns % 1000000000);
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	return !pthread_clockjoin_np(q->thread, NULL, CLOCK_MONOTONIC, &until);
+}
+
+static void tell_thread(struct store_queue *q, bool *what)
+{
+	pthread_mutex_lock(&q->lock);
+	*what = true;
+	pthread_cond_signal(&q->wake);
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* False: it is stuck. One that only waits to try again is not. */
+static bool end_thread(struct store_queue *q, uint64_t patience_ns)
+{
+	tell_thread(q, &q->stop);
+	if (join_within(q, patience_ns))
+		return true;
+	tell_thread(q, &q->give_up);
+	return join_within(q, GIVE_UP_NS);
 }
 
 bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns)

@@ -35,8 +35,8 @@ int store_queue_report(struct store_queue *queue, char *why, size_t why_size);
 void store_queue_count(struct store_queue *queue, struct writer_count *written, uint64_t *waiting);
 
 /*
- * Writes what waits, for at most patience_ns, and ends the session. False: the thread is stuck in the kernel, and keeps the
- * queue and what the options pointed to.
+ * Writes what waits, for at most patience_ns and a step, and ends the session. False: the thread is stuck in the kernel, and
+ * keeps the queue and what the options pointed to.
  */
 bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns);
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "user/event.h"
 #include "user/mem.h"
@@ -68,6 +69,7 @@ struct segment {
 	uint64_t serial;		/* one of its own */
 	uint32_t process_floor;		/* its rows refer to processes from this number on */
 	uint32_t count;
+	uint32_t extra;			/* bytes that its rows own beside it */
 	struct row rows[SEGMENT_ROWS];
 };
 
@@ -77,6 +79,16 @@ static inline void row_done(struct row *row)
 		pw_free(row->person);
 	else if (row->kind == ROW_DENIAL)
 		pw_free(row->detail);
+}
+
+/* The next row of a segment that has room for it. */
+static inline struct row *segment_row(struct segment *segment, enum row_kind kind)
+{
+	struct row *row = &segment->rows[segment->count++];
+
+	memset(row, 0, sizeof(*row));
+	row->kind = kind;
+	return row;
 }
 
 static inline void segment_free(struct segment *segment)

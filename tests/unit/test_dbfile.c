@@ -164,6 +164,32 @@ static void links_are_not_followed(void **state)
 	done(place);
 }
 
+/* Nor above: whoever may write there could lead root anywhere. */
+static void links_above_are_not_followed(void **state)
+{
+	struct store_files files = STORE_FILES_INIT;
+	struct place *place = fresh(), *elsewhere = fresh();
+	char moved[80];
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+	assert_int_equal(fstat(files.db, &st), 0);
+	store_files_close(&files);
+	snprintf(moved, sizeof(moved), "%s-moved", place->dir);
+	assert_int_equal(rename(place->dir, moved), 0);
+	assert_int_equal(symlink(elsewhere->dir, place->dir), 0);
+	refuse(place, -ENOTDIR, "Not a directory");
+	assert_int_equal(access(elsewhere->path, F_OK), -1);
+	/* The very file is not found by a link either. */
+	assert_int_equal(unlink(place->dir) | symlink(moved, place->dir), 0);
+	assert_false(dbfile_is(&place->file, st.st_dev, st.st_ino));
+	assert_int_equal(unlink(place->dir) | rename(moved, place->dir), 0);
+	assert_true(dbfile_is(&place->file, st.st_dev, st.st_ino));
+	done(elsewhere);
+	done(place);
+}
+
 static void others_files_are_refused(void **state)
 {
 	struct place *place = fresh();
@@ -199,6 +225,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(knows_its_own),
 	cmocka_unit_test(leftovers_go),
 	cmocka_unit_test(links_are_not_followed),
+	cmocka_unit_test(links_above_are_not_followed),
 	cmocka_unit_test(others_files_are_refused),
 	cmocka_unit_test(strange_paths),
 };

@@ -477,6 +477,48 @@ static void old_ones_go_and_space_is_given_back(void **state)
 	assert_sound();
 }
 
+/* One that is told once is referred to by chunks that come long after, whatever others have been told meanwhile. */
+static void words_outlive_the_chunk_they_came_with(void **state)
+{
+	static struct process others[2000];
+	static char names[ARRAY_SIZE(others)][600];
+	struct store_options options = plain_options();
+
+	(void)state;
+	options.keep_ns = 3600 * SEC;
+	open_with(&options);
+	ready();
+	release(allocate(1, 999), CAUSE_CLOSE);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		struct lifetime *l = allocate(10 + i, 1000);
+
+		memset(names[i], 'x', sizeof(names[i]) - 1);
+		snprintf(names[i], sizeof(names[i]), "/%zu", i);
+		names[i][strlen(names[i])] = 'y';
+		others[i] = someone;
+		others[i].pid = 1000 + (uint32_t)i;
+		others[i].exe = names[i];
+		l->owner = &others[i];
+		release(l, CAUSE_CLOSE);
+	}
+	settle(SEC);
+	for (int i = 0; i < 300 && number_by("SELECT count(*) FROM tail"); i++) {
+		settle(i ? SEC : 400 * SEC);
+		usleep(2000);
+	}
+	release(allocate(2, 998), CAUSE_CLOSE);
+	settle(3400 * SEC);
+	for (int i = 0; i < 20 || (i < 150 && number_by("SELECT count(*) FROM lifetime") > 1); i++) {
+		settle(SEC);
+		usleep(2000);
+	}
+	assert_int_equal(find(999), 0);
+	assert_int_equal(find(998), 1);
+	assert_non_null(pasts[0].owner->exe);
+	assert_string_equal(pasts[0].owner->exe, "/usr/bin/someone");
+	assert_sound();
+}
+
 /* ---- trouble ---- */
 
 static void second_recorder_is_told_the_first(void **state)
@@ -491,6 +533,14 @@ static void second_recorder_is_told_the_first(void **state)
 	assert_null(second);
 	snprintf(pid, sizeof(pid), "process %d ", getpid());
 	assert_non_null(strstr(why, pid));
+}
+
+static int descriptor_of(const char *suffix)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	return open(name, O_PATH | O_CLOEXEC);
 }
 
 static void what_is_no_history_is_refused(void **state)
@@ -512,6 +562,14 @@ static void what_is_no_history_is_refused(void **state)
 	sqlite3_exec(db, "CREATE TABLE other(a)", NULL, NULL, NULL);
 	sqlite3_close(db);
 	assert_int_equal(store_open(&options, &store, why, sizeof(why)), -EBADMSG);
+	options.files.db = descriptor_of("");
+	assert_int_equal(store_open(&options, &store, why, sizeof(why)), -EBADMSG);
+	assert_non_null(strstr(why, "not of portwake"));
+	close_fd(&options.files.db);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode = DELETE; INSERT INTO other VALUES(1)", NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(db);
 	unlink(path);
 	open_plain();
 	end_session();
@@ -651,6 +709,40 @@ static void locked_file_is_waited_for(void **state)
 	expect_word("again");
 	settle(SEC);
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 100);
+}
+
+/* What waits is bounded by what it takes, not by rows alone: an explanation is a hundred times as long as its row. */
+static void long_words_are_bounded(void **state)
+{
+	static char advice[6000];
+	struct explanation explanation = { .refs = 1, .cause = DENIAL_CONFLICT, .advice = advice };
+	struct store_totals totals;
+	sqlite3 *db;
+
+	(void)state;
+	memset(advice, 'a', sizeof(advice) - 1);
+	advice[sizeof(advice) - 2] = '\n';
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	for (uint16_t i = 0; i < 40 * 500; i++) {
+		deny((uint16_t)(1024 + i), &explanation);
+		if (i % 500 == 499)
+			pass(SEC);
+	}
+	store_totals(store, &totals);
+	assert_in_range(totals.waiting, 1000, (40 << 20) / sizeof(advice));
+	assert_true(totals.lost > 0);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+	for (int i = 0; i < 5000 && waiting(); i++) {
+		pass(SEC);
+		usleep(1000);
+	}
+	settle(SEC);
+	assert_int_equal(number_by("SELECT sum(lost) FROM gap WHERE reason = 'storage'"), totals.lost);
+	assert_int_equal(number_by("SELECT sum(count) FROM denials"), 40 * 500 - totals.lost);
 }
 
 /* What was released while nothing could be written must not seem to last for ever. */
@@ -831,14 +923,6 @@ static void record_by_descriptor(void)
 	_exit(0);
 }
 
-static int descriptor_of(const char *suffix)
-{
-	char name[128];
-
-	snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return open(name, O_PATH | O_CLOEXEC);
-}
-
 static void directory_may_be_closed_to_it(void **state)
 {
 	(void)state;
@@ -856,6 +940,57 @@ static void directory_may_be_closed_to_it(void **state)
 	close(by_descriptor.shm);
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 20000);
 	assert_sound();
+}
+
+/* Made by .backup or VACUUM INTO: it has no write-ahead log, and there is no name for a journal. */
+static void copy_may_be_written_on(void **state)
+{
+	struct store_options options = plain_options();
+	char name[128];
+	sqlite3 *db;
+
+	(void)state;
+	open_plain();
+	churn(100, 1);
+	settle(SEC);
+	end_session();
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	snprintf(name, sizeof(name), "%s-wal", path);
+	close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0640));
+	snprintf(name, sizeof(name), "%s-shm", path);
+	close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0640));
+	options.files = (struct store_files){ descriptor_of(""), descriptor_of("-wal"), descriptor_of("-shm") };
+	open_with(&options);
+	/* They were doubled. */
+	close(options.files.db);
+	close(options.files.wal);
+	close(options.files.shm);
+	ready();
+	churn(100, 1000);
+	settle(SEC);
+	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 200);
+	assert_sound();
+}
+
+/* A disk that fails to the end is not waited for longer than was said, and what it was given is not kept. */
+static void end_does_not_wait_for_a_bad_disk(void **state)
+{
+	sqlite3 *db;
+
+	(void)state;
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	churn(100, 1);
+	expect_word("locked");
+	store_close(&store, 100 * MS);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+	/* Nobody holds it any more. */
+	open_plain();
 }
 
 /* A reader that holds on to an old state lets the log grow; that is told, and ends with it. */
@@ -888,6 +1023,45 @@ static void long_reader_is_told(void **state)
 	assert_in_range(size_of("-wal"), 0, 64ULL << 20);
 }
 
+/* Where a size was given, it holds: what comes waits, then is counted. */
+static void long_reader_does_not_break_the_bound(void **state)
+{
+	struct store_options options = plain_options();
+	struct history *history = NULL;
+	struct store_totals totals = { 0 };
+
+	(void)state;
+	options.max_size = 64ULL << 20;
+	open_with(&options);
+	ready();
+	/* The file is full before. */
+	for (int i = 0; i < 60; i++) {
+		churn(20000, 1 + 20000 * (uint64_t)i);
+		settle(SEC);
+	}
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	for (int i = 0; i < 300 && !strstr(why, "--max-size"); i++) {
+		churn(20000, 10000000 + 20000 * (uint64_t)i);
+		for (int k = 0; k < 100 && waiting() && !pass(10 * MS); k++)
+			usleep(10000);
+	}
+	assert_non_null(strstr(why, "--max-size"));
+	churn(160000, 100000000);
+	store_totals(store, &totals);
+	assert_true(totals.lost > 0);
+	assert_in_range(total_size(), 0, options.max_size + options.max_size / 10);
+	history_free(&history);
+	expect_word("again");
+	for (int i = 0; i < 5000 && waiting(); i++) {
+		pass(SEC);
+		usleep(1000);
+	}
+	settle(SEC);
+	assert_int_equal(number_by("SELECT sum(lost) FROM gap WHERE reason = 'storage'"), totals.lost);
+	assert_in_range(total_size(), 0, options.max_size + options.max_size / 10);
+	assert_sound();
+}
+
 static const struct CMUnitTest tests[] = {
 	STORE_TEST(lifetime_comes_back_as_it_was),
 	STORE_TEST(addresses_of_both_families),
@@ -904,16 +1078,21 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(gap_is_kept),
 	STORE_TEST(size_is_kept_under_churn),
 	STORE_TEST(old_ones_go_and_space_is_given_back),
+	STORE_TEST(words_outlive_the_chunk_they_came_with),
 	STORE_TEST(second_recorder_is_told_the_first),
 	STORE_TEST(what_is_no_history_is_refused),
 	STORE_TEST(full_disk_is_waited_for),
 	STORE_TEST(disk_errors_are_waited_for),
 	STORE_TEST(locked_file_is_waited_for),
+	STORE_TEST(long_words_are_bounded),
 	STORE_TEST(loss_settles_what_lasted),
 	STORE_TEST(failing_allocator_is_survived),
 	STORE_TEST(group_may_ask_and_others_not),
 	STORE_TEST(directory_may_be_closed_to_it),
+	STORE_TEST(copy_may_be_written_on),
+	STORE_TEST(end_does_not_wait_for_a_bad_disk),
 	STORE_TEST(long_reader_is_told),
+	STORE_TEST(long_reader_does_not_break_the_bound),
 };
 
 UNIT_MAIN(tests)

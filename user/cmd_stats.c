@@ -164,10 +164,7 @@ static void json_row(const struct stats_row *row, const struct options *o, struc
 	put_gaps(&js, &row->gaps);
 	if (by != STATS_BY_PROCESS)
 		put_owner(&js, row->last_owner, "last_pid", "last_comm", "last_exe");
-	if (o->since)
-		js_null(&js, "denials");
-	else
-		js_uint(&js, "denials", row->denials);
+	js_uint(&js, "denials", row->denials);
 	(void)!put_line(o, &js, out);
 }
 
@@ -207,10 +204,7 @@ static void text_row(const struct stats_row *row, const struct options *o, struc
 	text_key(row, by, out);
 	buf_pad(out, start, 24);
 	buf_printf(out, " %9" PRIu64 " %6" PRIu64, row->lifetimes, row->now);
-	if (o->since)
-		buf_printf(out, " %6s", "-");
-	else
-		buf_printf(out, " %6" PRIu64, row->denials);
+	buf_printf(out, " %6" PRIu64, row->denials);
 	text_cell(out, true, row->held_ns);
 	text_cell(out, held->count, held->min);
 	text_cell(out, held->count, hist_percentile(held, 0.5));

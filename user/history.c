@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Which lifetimes a port had, from rows: a look into every chunk that may hold some. */
+/* Which lifetimes and denials a port had, from rows: a look into every chunk that may hold some. */
 #include "user/history.h"
 
 #include <arpa/inet.h>
@@ -44,6 +44,7 @@ struct search {
 	struct history *history;
 	const struct history_query *query;
 	int (*on_past)(void *arg, const struct past *past);
+	int (*on_denied)(void *arg, const struct past_denial *denial);
 	void *arg;
 	struct wall_window *windows;
 	size_t window_count;
@@ -183,30 +184,35 @@ static int take(struct search *search, const struct found *f)
 	return search->found_count >= SORTED_ROWS ? tell_found(search) : 0;
 }
 
-/* Columns cookie to holder, which every statement has from 5 on. */
-static void read_common(sqlite3_stmt *s, struct found *f)
+static void read_remote(sqlite3_stmt *s, int at, struct event_addr *out, uint16_t *port)
 {
 	const uint8_t *bytes;
 	uint32_t addr;
 
+	if (sqlite3_column_type(s, at) == SQLITE_INTEGER) {
+		int64_t remote = sqlite3_column_int64(s, at);
+
+		out->family = AF_INET;
+		addr = htonl((uint32_t)((uint64_t)remote >> 16));
+		memcpy(out->bytes, &addr, sizeof(addr));
+		*port = (uint16_t)remote;
+	} else if (sqlite3_column_bytes(s, at) == 18) {
+		bytes = sqlite3_column_blob(s, at);
+		out->family = AF_INET6;
+		memcpy(out->bytes, bytes, 16);
+		*port = (uint16_t)(bytes[16] << 8 | bytes[17]);
+	}
+}
+
+/* Columns cookie to holder, which every statement has from 5 on. */
+static void read_common(sqlite3_stmt *s, struct found *f)
+{
 	f->cookie = (uint64_t)sqlite3_column_int64(s, 5);
 	f->process = (uint32_t)sqlite3_column_int64(s, 6);
 	f->endpoint = (uint32_t)sqlite3_column_int64(s, 7);
 	f->bits = (uint32_t)sqlite3_column_int64(s, 9);
 	f->holder = (uint32_t)sqlite3_column_int64(s, 10);
-	if (sqlite3_column_type(s, 8) == SQLITE_INTEGER) {
-		int64_t remote = sqlite3_column_int64(s, 8);
-
-		f->remote.family = AF_INET;
-		addr = htonl((uint32_t)((uint64_t)remote >> 16));
-		memcpy(f->remote.bytes, &addr, sizeof(addr));
-		f->remote_port = (uint16_t)remote;
-	} else if (sqlite3_column_bytes(s, 8) == 18) {
-		bytes = sqlite3_column_blob(s, 8);
-		f->remote.family = AF_INET6;
-		memcpy(f->remote.bytes, bytes, 16);
-		f->remote_port = (uint16_t)(bytes[16] << 8 | bytes[17]);
-	}
+	read_remote(s, 8, &f->remote, &f->remote_port);
 }
 
 /* Of `lifetime` and `tail`. */
@@ -349,5 +355,72 @@ int history_find(struct history *h, const struct history_query *query,
 	if (!r)
 		r = tell_found(&search);
 	pw_free(search.found);
+	return r;
+}
+
+/* ---- denials ---- */
+
+static int tell_denied(struct search *search, sqlite3_stmt *s, uint32_t session)
+{
+	struct history *h = search->history;
+	uint32_t boot = h->sessions[session].boot_number;
+	int64_t since = sqlite3_column_int64(s, 0), until = sqlite3_column_int64(s, 1);
+	struct past_denial d = {
+		.time = walls_time(&h->walls, boot, since), .until = walls_time(&h->walls, boot, until),
+		.count = (uint64_t)sqlite3_column_int64(s, 2), .port = (uint16_t)sqlite3_column_int(s, 5),
+		.how = (uint8_t)sqlite3_column_int(s, 7), .error = (uint32_t)sqlite3_column_int(s, 8),
+		.cause = (uint8_t)sqlite3_column_int(s, 9), .detail = (const char *)sqlite3_column_text(s, 10),
+	};
+	const struct endpoint *endpoint;
+	const struct known_process *known;
+	struct past_process owner;
+	int r = history_db_endpoint(h, (uint32_t)sqlite3_column_int64(s, 4), &endpoint);
+
+	if (r || !endpoint || !within(search, boot, since, until) || !asks_for(search->query, endpoint))
+		return r;
+	r = history_db_process(h, (uint32_t)sqlite3_column_int64(s, 3), &known);
+	if (r)
+		return r;
+	d.netns = endpoint->netns;
+	d.proto = endpoint->proto;
+	d.addr = endpoint->addr;
+	read_remote(s, 6, &d.remote, &d.remote_port);
+	d.owner = fill_process(known, &owner);
+	return search->on_denied(search->arg, &d);
+}
+
+/* A chunk is as long as its last denial, but may begin after its first. */
+static int find_denied(struct search *search, const struct chunk *chunk)
+{
+	sqlite3_stmt *s = search->history->statements[DENIED];
+	int64_t since, until;
+	int step = SQLITE_DONE, r = 0;
+
+	if (!chunk->denials || !hull(search, search->history->sessions[chunk->session].boot_number, &since, &until) ||
+	    chunk->until < since)
+		return 0;
+	sqlite3_bind_int64(s, 1, schema_id(chunk->id, 0, 0));
+	sqlite3_bind_int64(s, 2, schema_id(chunk->id + 1, 0, 0) - 1);
+	sqlite3_bind_int64(s, 3, since);
+	sqlite3_bind_int64(s, 4, until);
+	sqlite3_bind_int64(s, 5, search->query->first);
+	sqlite3_bind_int64(s, 6, search->query->last);
+	while (!r && (step = sqlite3_step(s)) == SQLITE_ROW)
+		r = tell_denied(search, s, chunk->session);
+	return end_of(search, s, step, r);
+}
+
+int history_denied(struct history *h, const struct history_query *query,
+		   int (*on_denied)(void *arg, const struct past_denial *denial), void *arg)
+{
+	_cleanup_free_ struct wall_window *windows = pw_calloc(h->walls.count + 1, sizeof(*windows));
+	struct search search = { .history = h, .query = query, .on_denied = on_denied, .arg = arg, .windows = windows };
+	int r = 0;
+
+	if (!windows)
+		return history_db_no_memory(h);
+	search.window_count = walls_windows(&h->walls, query->since, query->until, windows);
+	for (size_t i = 0; i < h->chunk_count && !r; i++)
+		r = find_denied(&search, &h->chunks[i]);
 	return r;
 }

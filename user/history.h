@@ -50,11 +50,28 @@ struct past {
 	const char *boot;		/* id of the boot, as /proc/sys/kernel/random/boot_id */
 };
 
+/* Calls that were denied a port: one, or the same one again and again. Borrowed: valid during the call back. */
+struct past_denial {
+	uint64_t time, until;		/* of the first and of the last */
+	uint64_t count;
+	uint32_t netns;
+	uint16_t port, remote_port;	/* as asked for; 0: whichever there was */
+	uint8_t proto;			/* IPPROTO_* */
+	uint8_t how;			/* the call: enum pw_how */
+	uint8_t cause;			/* enum denial */
+	uint32_t error;			/* positive errno */
+	struct event_addr addr, remote;	/* as asked for; remote.family 0: none */
+	const struct past_process *owner;	/* who called; NULL: unknown */
+	const char *detail;		/* as detail_put() said it, an object of JSON; NULL: not known */
+};
+
 /* A stretch that the history cannot speak for. */
 struct blind {
 	uint64_t since, until;		/* since 0: from ever; until UINT64_MAX: up to now and on */
 	uint64_t lost;			/* records; 0: not counted, nobody recorded */
 	const char *reason;		/* "not recorded yet", "the recorder did not run", "ring", ... */
+	bool partly;			/* some of what was then is recorded */
+	bool elsewhere;			/* this is of other namespaces than those recorded, and none was asked for by name */
 };
 
 struct history;
@@ -82,6 +99,10 @@ struct history_query {
  */
 int history_find(struct history *history, const struct history_query *query,
 		 int (*on_past)(void *arg, const struct past *past), void *arg);
+
+/* Every call in that time that asked for one of these ports and was denied; first 0: those that named none too. In order of time. The same. */
+int history_denied(struct history *history, const struct history_query *query,
+		   int (*on_denied)(void *arg, const struct past_denial *denial), void *arg);
 
 /* Every stretch of the query's time in which records of such a port may be missing, by time. The same. */
 int history_blind(struct history *history, const struct history_query *query,

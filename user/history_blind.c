@@ -15,8 +15,9 @@ struct blinds {
 };
 
 /* From since on, up to but without until; a moment where both are one. */
-static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, uint64_t lost, const char *reason)
+static int put_blind(struct blinds *blinds, const struct blind *blind)
 {
+	uint64_t since = blind->since, until = blind->until;
 	struct blind *list;
 
 	if (since > until || since > blinds->until || until < blinds->since || (until == blinds->since && since < until))
@@ -25,8 +26,14 @@ static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, uint
 	if (!list)
 		return -ENOMEM;
 	blinds->list = list;
-	list[blinds->count++] = (struct blind){ since, until, lost, reason };
+	list[blinds->count++] = *blind;
 	return 0;
+}
+
+/* The same: nobody recorded. */
+static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, const char *reason)
+{
+	return put_blind(blinds, &(struct blind){ .since = since, .until = until, .reason = reason });
 }
 
 static uint64_t session_wall(const struct history *h, const struct session *session, int64_t time)
@@ -47,42 +54,81 @@ static bool all_ports_in(const struct history_query *query, const char *list)
 	return true;
 }
 
+static bool has_netns(const char *list, uint32_t netns)
+{
+	for (const char *at = list; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (strtoul(at, NULL, 10) == netns)
+			return true;
+	return false;
+}
+
 static bool all_netns_in(const struct history_query *query, const char *list)
 {
-	for (uint32_t i = 0; i < query->netns_count; i++) {
-		bool found = false;
-
-		for (const char *at = list; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-			found |= strtoul(at, NULL, 10) == query->netns[i];
-		if (!found)
+	for (uint32_t i = 0; i < query->netns_count; i++)
+		if (!has_netns(list, query->netns[i]))
 			return false;
-	}
 	return query->netns_count;
 }
 
-/* Is all that this question asks for recorded in spite of this word? */
-static bool word_lets_pass(const struct history_query *query, const char *word)
+/* Does nothing of the list? */
+static bool no_port_in(const struct history_query *query, const char *list)
+{
+	struct port_set set = { 0 };
+
+	if (num_port_list(list, &set))
+		return false;
+	for (unsigned int port = query->first; port <= query->last; port++)
+		if (port_set_has(&set, (uint16_t)port))
+			return false;
+	return true;
+}
+
+static bool no_netns_in(const struct history_query *query, const char *list)
+{
+	for (uint32_t i = 0; i < query->netns_count; i++)
+		if (has_netns(list, query->netns[i]))
+			return false;
+	return query->netns_count;
+}
+
+/* What a question asks for, of what a recording is restricted to: all of it is there, some, or nothing. */
+enum passes { PASSES_ALL, PASSES_SOME, PASSES_NONE };
+
+static enum passes passes(bool all, bool none)
+{
+	return all ? PASSES_ALL : none ? PASSES_NONE : PASSES_SOME;
+}
+
+static enum passes word_passes(const struct history_query *query, const char *word)
 {
 	unsigned int protos;
 
 	if (!strncmp(word, "port=", 5))
-		return all_ports_in(query, word + 5);
-	if (!strncmp(word, "proto=", 6))
-		return !num_proto_list(word + 6, &protos) && query->protos && !(query->protos & ~protos);
-	return !strncmp(word, "netns=", 6) && all_netns_in(query, word + 6);
+		return passes(all_ports_in(query, word + 5), no_port_in(query, word + 5));
+	if (!strncmp(word, "netns=", 6))
+		return passes(all_netns_in(query, word + 6), no_netns_in(query, word + 6));
+	if (strncmp(word, "proto=", 6) || num_proto_list(word + 6, &protos))
+		return PASSES_SOME;
+	return passes(query->protos && !(query->protos & ~protos), query->protos && !(query->protos & protos));
 }
 
-static bool filter_lets_pass(const struct history_query *query, const char *filter)
+/* False: all that is asked for is recorded. */
+static bool blinds_to(const struct history_query *query, char *filter, struct blind *blind)
 {
-	_cleanup_free_ char *words = pw_strdup(filter);
+	enum passes most = PASSES_ALL;
+	bool others = false;
 	char *rest = NULL;
 
-	if (!words)
-		return false;
-	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-		if (!word_lets_pass(query, word))
-			return false;
-	return true;
+	for (char *word = strtok_r(filter, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		enum passes one = word_passes(query, word);
+
+		if (one > most)
+			most = one;
+		others |= one != PASSES_ALL && strncmp(word, "netns=", 6);
+	}
+	blind->partly = most == PASSES_SOME;
+	blind->elsewhere = blind->partly && !others && !query->netns_count;
+	return most != PASSES_ALL;
 }
 
 static int blind_to_filter(struct history *h, struct blinds *blinds, const struct history_query *query)
@@ -91,9 +137,16 @@ static int blind_to_filter(struct history *h, struct blinds *blinds, const struc
 
 	for (size_t i = 0; i < h->session_count && !r; i++) {
 		const struct session *s = &h->sessions[i];
+		_cleanup_free_ char *filter = s->filter ? pw_strdup(s->filter) : NULL;
+		struct blind blind = { .reason = s->only };
 
-		if (s->filter && !filter_lets_pass(query, s->filter))
-			r = add_blind(blinds, session_wall(h, s, s->started), session_wall(h, s, history_db_known_until(s)), 0, s->filter);
+		if (s->filter && !filter)
+			return -ENOMEM;
+		if (!filter || !blinds_to(query, filter, &blind))
+			continue;
+		blind.since = session_wall(h, s, s->started);
+		blind.until = session_wall(h, s, history_db_known_until(s));
+		r = put_blind(blinds, &blind);
 	}
 	return r;
 }
@@ -115,11 +168,11 @@ static int blind_before(struct history *h, struct blinds *blinds, size_t *first)
 	if (!*first) {
 		*first = 1;
 		s = &h->sessions[0];
-		return add_blind(blinds, 0, session_wall(h, s, ready_at(s)), 0, "not recorded yet");
+		return add_blind(blinds, 0, session_wall(h, s, ready_at(s)), "not recorded yet");
 	}
 	s = &h->sessions[*first - 1];
 	kept = s->forgotten >= ready_at(s) ? s->forgotten + 1 : ready_at(s);
-	return add_blind(blinds, 0, session_wall(h, s, kept), 0, "no longer kept");
+	return add_blind(blinds, 0, session_wall(h, s, kept), "no longer kept");
 }
 
 static int blind_between(struct history *h, struct blinds *blinds, size_t first)
@@ -130,7 +183,7 @@ static int blind_between(struct history *h, struct blinds *blinds, size_t first)
 		const struct session *s = &h->sessions[i], *before = s - 1;
 
 		r = add_blind(blinds, session_wall(h, before, history_db_known_until(before)),
-			      session_wall(h, s, ready_at(s)), 0, "the recorder did not run");
+			      session_wall(h, s, ready_at(s)), "the recorder did not run");
 	}
 	return r;
 }
@@ -139,7 +192,7 @@ static int blind_after(struct history *h, struct blinds *blinds)
 {
 	const struct session *last = &h->sessions[h->session_count - 1];
 
-	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX, 0,
+	return add_blind(blinds, session_wall(h, last, last->last), UINT64_MAX,
 			 last->runs ? "not written yet" : "the recorder does not run");
 }
 
@@ -152,7 +205,7 @@ static int blind_to_steps(struct history *h, struct blinds *blinds)
 		const struct wall_span *a = &h->walls.spans[i - 1], *b = a + 1;
 
 		if (a->session == b->session && b->offset > a->offset)
-			r = add_blind(blinds, (uint64_t)(b->since + a->offset), (uint64_t)(b->since + b->offset), 0,
+			r = add_blind(blinds, (uint64_t)(b->since + a->offset), (uint64_t)(b->since + b->offset),
 				      "the clock was set forward");
 	}
 	return r;
@@ -178,10 +231,14 @@ static int blind_to_gaps(struct history *h, struct blinds *blinds)
 		return history_db_error(h);
 	while (!r && (step = sqlite3_step(s)) == SQLITE_ROW) {
 		const struct session *session = &h->sessions[history_db_session(h, sqlite3_column_int64(s, 0))];
+		const struct blind blind = {
+			.since = session_wall(h, session, sqlite3_column_int64(s, 1)),
+			.until = session_wall(h, session, sqlite3_column_int64(s, 2)),
+			.lost = (uint64_t)sqlite3_column_int64(s, 3), .partly = true,
+			.reason = reason_name((const char *)sqlite3_column_text(s, 4)),
+		};
 
-		r = add_blind(blinds, session_wall(h, session, sqlite3_column_int64(s, 1)),
-			      session_wall(h, session, sqlite3_column_int64(s, 2)), (uint64_t)sqlite3_column_int64(s, 3),
-			      reason_name((const char *)sqlite3_column_text(s, 4)));
+		r = put_blind(blinds, &blind);
 	}
 	if (!r && step != SQLITE_DONE)
 		r = history_db_error(h);
@@ -204,7 +261,7 @@ static int gather_blinds(struct history *h, struct blinds *blinds, const struct 
 	int r;
 
 	if (!h->session_count)
-		return add_blind(blinds, 0, UINT64_MAX, 0, "not recorded yet");
+		return add_blind(blinds, 0, UINT64_MAX, "not recorded yet");
 	r = blind_to_filter(h, blinds, query);
 	if (!r)
 		r = blind_before(h, blinds, &first);

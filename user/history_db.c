@@ -26,6 +26,9 @@ static const char *const texts[STATEMENTS] = {
 	[BY_TAIL] = "SELECT id, ended, held, " VALUES ", port FROM tail WHERE port BETWEEN ?1 AND ?2 ORDER BY port, id",
 	[BY_HELD] = "SELECT session, since, generation, closed_at, waited_at, cookie, process, endpoint, remote, bits, holder, "
 		    "port FROM held WHERE port BETWEEN ?1 AND ?2",
+	[DENIED] = "SELECT at, until, count, process, endpoint, port, remote, call, errno, cause, t.text FROM denial d "
+		   "LEFT JOIN text t ON t.id = detail WHERE d.id BETWEEN ?1 AND ?2 AND until >= ?3 AND at <= ?4 AND "
+		   "port BETWEEN ?5 AND ?6",
 	[BY_PROCESS] = "SELECT pid, uid, start, comm, e.text, g.text, c.text, l.text FROM process p "
 		       "LEFT JOIN text e ON e.id = exe LEFT JOIN text g ON g.id = cgroup "
 		       "LEFT JOIN text c ON c.id = container LEFT JOIN text l ON l.id = cmdline WHERE p.id = ?",
@@ -78,11 +81,12 @@ int history_db_no_memory(struct history *h)
 /* Whose members may read it, as far as that can be seen. */
 static int refuse_reading(const char *path, char *why, size_t why_size)
 {
-	const struct group *group = NULL;
+	const struct group *group;
 	struct stat st;
 
-	if (!stat(path, &st))
-		group = getgrgid(st.st_gid);
+	if (stat(path, &st))
+		return refuse(path, -EACCES, "a directory on the way to it may not be entered: ask as root", why, why_size);
+	group = getgrgid(st.st_gid);
 	snprintf(why, why_size, "%s: it may not be read: ask as root, or as a member of the group %s", path,
 		 group ? group->gr_name : "portwake");
 	return -EACCES;
@@ -189,6 +193,13 @@ static char *text_of(sqlite3_stmt *s, int at)
 	return text ? pw_strdup(text) : NULL;
 }
 
+static char *words_of(const char *filter)
+{
+	_cleanup_buf_ struct buf words = BUF_INIT(65536);
+
+	return buf_printf(&words, "only %s was recorded", filter) ? NULL : pw_strdup(buf_text(&words));
+}
+
 static int take_session(struct history *h, sqlite3_stmt *s)
 {
 	struct session *sessions = history_db_grow(h->sessions, h->session_count, &h->session_size, sizeof(*sessions));
@@ -206,7 +217,8 @@ static int take_session(struct history *h, sqlite3_stmt *s)
 		.forgotten = sqlite3_column_int64(s, 6), .boot = text_of(s, 1), .filter = text_of(s, 7),
 	};
 	h->session_count++;
-	if (!session->boot)
+	session->only = session->filter ? words_of(session->filter) : NULL;
+	if (!session->boot || (session->filter && !session->only))
 		return -ENOMEM;
 	if (before)
 		session->boot_number = before->boot_number + (strcmp(before->boot, session->boot) != 0);
@@ -246,6 +258,7 @@ static int take_chunk(struct history *h, sqlite3_stmt *s)
 	chunks[h->chunk_count++] = (struct chunk){
 		.id = sqlite3_column_int64(s, 0), .session = history_db_session(h, sqlite3_column_int64(s, 1)),
 		.origin = sqlite3_column_int64(s, 2), .since = sqlite3_column_int64(s, 3), .until = sqlite3_column_int64(s, 4),
+		.denials = sqlite3_column_int64(s, 5),
 	};
 	return 0;
 }
@@ -286,7 +299,7 @@ static int load(struct history *h)
 	if (!r && h->session_count)
 		r = each(h, "SELECT session, at, offset FROM clock ORDER BY session, at", take_clock);
 	if (!r && h->session_count)
-		r = each(h, "SELECT id, session, origin, since, until FROM chunk ORDER BY id", take_chunk);
+		r = each(h, "SELECT id, session, origin, since, until, denials FROM chunk ORDER BY id", take_chunk);
 	if (!r)
 		r = sql_prepare(h->db, texts, STATEMENTS, h->statements);
 	return r;
@@ -338,6 +351,7 @@ void history_db_free(struct history **history)
 	for (size_t i = 0; i < h->session_count; i++) {
 		pw_free(h->sessions[i].boot);
 		pw_free(h->sessions[i].filter);
+		pw_free(h->sessions[i].only);
 	}
 	pw_free(h->sessions);
 	pw_free(h->chunks);

@@ -19,11 +19,13 @@ struct session {
 	int64_t started, ready, last, forgotten;	/* ready INT64_MAX: never */
 	bool stopped, runs;
 	char *boot, *filter;
+	char *only;			/* the filter in words */
 };
 
 struct chunk {
 	int64_t id, origin, since, until;
 	uint32_t session;		/* index */
+	bool denials;			/* there are some */
 };
 
 struct endpoint {
@@ -40,7 +42,7 @@ struct known_process {
 	char strings[];
 };
 
-enum { BY_ID, BY_TAIL, BY_HELD, BY_PROCESS, BY_ENDPOINT, STATEMENTS };
+enum { BY_ID, BY_TAIL, BY_HELD, DENIED, BY_PROCESS, BY_ENDPOINT, STATEMENTS };
 
 struct history {
 	sqlite3 *db;

@@ -165,6 +165,33 @@ void js_null(struct js *to, const char *key)
 	put(to, key, "null");
 }
 
+static bool is_object(const char *text)
+{
+	size_t length = strlen(text);
+	json_t *value;
+	bool is;
+
+	/* As it is written here: one line, with nothing around. */
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)text[i] < ' ' || (unsigned char)text[i] >= 0x7f)
+			return false;
+	if (length < 3 || text[0] != '{' || text[length - 1] != '}')
+		return false;
+	value = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+	is = json_is_object(value);
+	json_decref(value);
+	return is;
+}
+
+int js_members(struct js *to, const char *object)
+{
+	if (!is_object(object))
+		return -EINVAL;
+	put_key(to, NULL);
+	buf_add(&to->text, object + 1, strlen(object) - 2);
+	return 0;
+}
+
 static int close_value(struct buf *out, const struct js *js)
 {
 	if (js->text.error)

@@ -6,10 +6,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "user/explain.h"
 #include "user/line.h"
 #include "user/sink_text.h"
 
-#define HOLDERS_TOLD 64		/* of one port in text; JSON and CSV have them all */
+#define HOLDERS_TOLD 64		/* of one port in text, and denials; JSON and CSV have them all */
 
 /* ---- one lifetime at one moment ---- */
 
@@ -141,6 +142,40 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 	return about_line(&a->about, &js, out);
 }
 
+static int json_denied(const struct past_answers *a, const struct question *q, const struct past_denial *d, struct buf *out)
+{
+	_cleanup_js_ struct js js = js_object();
+	char text[ADDR_TEXT];
+
+	js_str(&js, "event", "denied");
+	put_time(&js, "time", d->time);
+	put_time(&js, "until", d->until);
+	js_uint(&js, "count", d->count);
+	js_str(&js, "source", "history");
+	about_put_process(&js, d->owner);
+	js_str(&js, "proto", proto_name(d->proto));
+	js_str(&js, "family", d->addr.family == AF_INET6 ? "ipv6" : "ipv4");
+	js_str(&js, "addr", addr_text(&d->addr, text));
+	js_uint(&js, "port", d->port);
+	js_uint(&js, "netns", d->netns);
+	js_str(&js, "call", how_name(d->how));
+	js_str(&js, "errno", error_name(d->error));
+	js_str(&js, "cause", denial_name(d->cause));
+	js_str(&js, "remote_addr", d->remote.family ? addr_text(&d->remote, text) : NULL);
+	if (d->remote.family)
+		js_uint(&js, "remote_port", d->remote_port);
+	else
+		js_null(&js, "remote_port");
+	/* What holders, range and advice there were, if any were noted. */
+	if (d->detail)
+		(void)!js_members(&js, d->detail);
+	if (a->about.format == FORMAT_CSV) {
+		put_time(&js, "asked_since", q->time.first);
+		put_time(&js, "asked_until", q->time.last);
+	}
+	return about_line(&a->about, &js, out);
+}
+
 void past_put_blind(struct js *js, const struct blind *blind)
 {
 	js_str(js, "event", "blind");
@@ -248,6 +283,33 @@ static void text_holder(const struct past_answers *a, const struct question *q, 
 	text_owner(p, out);
 }
 
+static void text_denied(const struct past_answers *a, const struct past_denial *d, struct buf *out)
+{
+	const char *call = how_name(d->how), *error = error_name(d->error), *cause = denial_name(d->cause);
+	char text[ENDPOINT_TEXT];
+
+	about_label(out, "denied");
+	buf_adds(out, endpoint_text(&d->addr, d->port, text));
+	if (d->remote.family)
+		buf_printf(out, " to %s", endpoint_text(&d->remote, d->remote_port, text));
+	buf_printf(out, ": %s %s %s", call ? call : "-", error ? error : "-", cause ? cause : "-");
+	if (d->netns != a->about.netns)
+		buf_printf(out, ", netns %u", d->netns);
+	buf_addc(out, '\n');
+	text_line(out, d->count > 1 ? "from " : "at ");
+	about_text_time(d->time, out);
+	if (d->count > 1) {
+		buf_adds(out, " until ");
+		about_text_time(d->until, out);
+		buf_printf(out, ", %" PRIu64 " times", d->count);
+	}
+	buf_addc(out, '\n');
+	if (d->owner)
+		about_text_process("", d->owner, out);
+	else
+		text_line(out, "who called is not known\n");
+}
+
 void past_text_blind(const struct blind *blind, struct buf *out)
 {
 	bool open_end = blind->until == UINT64_MAX;
@@ -293,6 +355,7 @@ struct telling {
 	struct port_set ports;	/* told */
 	size_t port_count;
 	size_t holders;		/* told, of this port */
+	size_t denials;
 	bool blind;
 	uint64_t blind_to;	/* up to here, without a break, nothing is known */
 };
@@ -308,6 +371,14 @@ static void text_more(struct telling *t)
 		return;
 	about_label(t->out, "and");
 	buf_printf(t->out, "%zu lifetimes more (--json lists them)\n", t->holders - HOLDERS_TOLD);
+}
+
+static void text_more_denials(struct telling *t)
+{
+	if (!in_text(t) || t->denials <= HOLDERS_TOLD)
+		return;
+	about_label(t->out, "and");
+	buf_printf(t->out, "%zu denied calls more (--json lists them)\n", t->denials - HOLDERS_TOLD);
 }
 
 static int tell_port(struct telling *t, uint16_t port)
@@ -339,13 +410,30 @@ static int on_past(void *arg, const struct past *p)
 	return t->error;
 }
 
+static int on_denied(void *arg, const struct past_denial *d)
+{
+	struct telling *t = arg;
+	bool first = !t->denials++ && !t->port_count && t->question->first == t->question->last;
+	int r = first ? tell_port(t, d->port) : 0;
+
+	if (!r && !in_text(t))
+		r = json_denied(t->answers, t->question, d, t->out);
+	else if (!r && t->denials <= HOLDERS_TOLD)
+		text_denied(t->answers, d, t->out);
+	t->error = r ? r : about_pass_on(&t->answers->about, t->out);
+	return t->error;
+}
+
 static int on_blind(void *arg, const struct blind *blind)
 {
 	struct telling *t = arg;
 	int r = 0;
 
+	/* Who had the port is answered; that another namespace has that number too is what nobody asked. */
+	if (blind->elsewhere && t->holders && t->question->first == t->question->last)
+		return 0;
 	t->blind = true;
-	if (blind->since <= t->blind_to && blind->until >= t->blind_to)
+	if (!blind->partly && blind->since <= t->blind_to && blind->until >= t->blind_to)
 		t->blind_to = blind->until == UINT64_MAX ? UINT64_MAX : blind->until + 1;
 	if (in_text(t))
 		past_text_blind(blind, t->out);
@@ -394,9 +482,13 @@ static int tell_blind(struct telling *t, const struct history_query *query)
 static int tell_rest(struct telling *t, const struct history_query *query)
 {
 	bool range = query->first != query->last;
-	int r = 0;
+	int r;
 
 	text_more(t);
+	r = history_denied(t->answers->history, query, on_denied, t);
+	if (r)
+		return failed(t, r);
+	text_more_denials(t);
 	if (!t->port_count && question_may_be_silent(t->question, t->proto))
 		return 0;
 	if (range)

@@ -231,18 +231,27 @@ static int count_gap(struct stats *s, const struct lifetime *l, uint64_t time)
 }
 
 /* Its port as asked for: 0 is whichever the kernel would have chosen. */
-static int count_denial(struct stats *s, const struct change *change)
+int stats_denial(struct stats *s, const struct stats_denial *d)
 {
-	const struct event *e = change->denied;
-	struct subject subject = { change->denied_owner, &e->remote, e->netns, e->port, e->remote_port, e->proto };
+	const struct subject subject = { d->owner, &d->remote, d->netns, d->port, d->remote_port, d->proto };
 	struct stats_row *row = row_of_subject(s, &subject);
 
 	if (!row)
 		return -ENOMEM;
-	row->denials++;
+	row->denials += d->count;
 	if (!row->last_owner)
-		row->last_owner = s->ops->ref(s->arg, change->denied_owner);
+		row->last_owner = s->ops->ref(s->arg, d->owner);
 	return 0;
+}
+
+static int count_denial(struct stats *s, const struct change *change)
+{
+	const struct event *e = change->denied;
+
+	return stats_denial(s, &(struct stats_denial){
+		.owner = change->denied_owner, .remote = e->remote, .netns = e->netns, .port = e->port,
+		.remote_port = e->remote_port, .proto = e->proto, .count = 1,
+	});
 }
 
 int stats_change(struct stats *s, const struct change *change)

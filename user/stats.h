@@ -79,6 +79,18 @@ struct stats_life {
 /* Those of one port by since. 0 or -ENOMEM: it is not counted. */
 int stats_life(struct stats *stats, const struct stats_life *life);
 
+/* Calls of a history that were denied: as many of them. The same. */
+struct stats_denial {
+	struct process *owner;		/* borrowed; NULL: unknown */
+	struct event_addr remote;	/* family 0: none */
+	uint32_t netns;
+	uint16_t port, remote_port;	/* port 0: whichever there was */
+	uint8_t proto;
+	uint64_t count;
+};
+
+int stats_denial(struct stats *stats, const struct stats_denial *denial);
+
 /* The rows in this order, most first (by key: upward), and their number. Valid until the next call. -ENOMEM */
 int stats_rows(struct stats *stats, enum stats_sort sort, const struct stats_row *const **rows, size_t *count);
 

@@ -219,6 +219,23 @@ static int on_past(void *arg, const struct past *p)
 	return 0;
 }
 
+static int on_denied(void *arg, const struct past_denial *d)
+{
+	struct stats_past *past = arg;
+	struct stats_denial denial = {
+		.remote = d->remote, .netns = d->netns, .port = d->port, .remote_port = d->remote_port, .proto = d->proto,
+		.count = d->count,
+	};
+
+	if (!is_wanted(past->options, d->owner))
+		return 0;
+	denial.owner = d->owner ? join(past->crowd, d->owner) : NULL;
+	if ((d->owner && !denial.owner) || stats_denial(past->stats, &denial))
+		past->not_counted++;
+	on_put(past->crowd, denial.owner);
+	return 0;
+}
+
 static struct history_query query_of(const struct stats_past *past)
 {
 	const struct pw_settings *s = &past->options->settings;
@@ -245,15 +262,25 @@ static bool next_run(const struct options *o, unsigned int from, struct history_
 	return true;
 }
 
+static int count_run(struct stats_past *past, const struct history_query *query)
+{
+	int r = history_find(past->history, query, on_past, past);
+
+	return r ? r : history_denied(past->history, query, on_denied, past);
+}
+
 int stats_past_count(struct stats_past *past)
 {
 	struct history_query query = query_of(past);
 	int r = 0;
 
-	if (!past->options->by_port)
-		return history_find(past->history, &query, on_past, past);
+	/* A lifetime has a port; a denied call may have named none. */
+	if (!past->options->by_port) {
+		query.first = 0;
+		return count_run(past, &query);
+	}
 	for (unsigned int from = 1; !r && next_run(past->options, from, &query); from = query.last + 1U)
-		r = history_find(past->history, &query, on_past, past);
+		r = count_run(past, &query);
 	return r;
 }
 

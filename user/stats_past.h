@@ -26,7 +26,7 @@ struct stats_past {
 	struct history *history;
 	const struct options *options;	/* the filters, since and until; all borrowed */
 	uint64_t now;			/* ns since 1970 */
-	uint64_t not_counted;		/* lifetimes that there was no memory for */
+	uint64_t not_counted;		/* lifetimes and denials that there was no memory for */
 };
 
 /* 0, or -errno of the history (history_why()). */

@@ -17,6 +17,8 @@ struct history {
 	size_t past_count;
 	const struct blind *blinds;	/* by time */
 	size_t blind_count;
+	const struct past_denial *denials;	/* by time */
+	size_t denial_count;
 	int error;			/* what reading them gives */
 };
 
@@ -56,6 +58,21 @@ int history_find(struct history *history, const struct history_query *q,
 		if (p->port >= q->first && p->port <= q->last && p->since <= q->until && p->until >= q->since &&
 		    (!q->protos || q->protos & question_proto_bit(p->proto)) && fake_in_netns(q, p->netns))
 			r = on_past(arg, p);
+	}
+	return r;
+}
+
+int history_denied(struct history *history, const struct history_query *q,
+		   int (*on_denied)(void *arg, const struct past_denial *denial), void *arg)
+{
+	int r = history->error;
+
+	for (size_t i = 0; i < history->denial_count && !r; i++) {
+		const struct past_denial *d = &history->denials[i];
+
+		if (d->port >= q->first && d->port <= q->last && d->time <= q->until && d->until >= q->since &&
+		    (!q->protos || q->protos & question_proto_bit(d->proto)) && fake_in_netns(q, d->netns))
+			r = on_denied(arg, d);
 	}
 	return r;
 }

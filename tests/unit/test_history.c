@@ -3,6 +3,7 @@
 #include "user/history.h"
 
 #include "tests/unit/stored.h"
+#include "user/explain.h"
 #include "user/clock.h"
 #include "user/history_clock.h"
 
@@ -231,6 +232,107 @@ static void silent_recorder_is_not_believed(void **state)
 	expect_blind(now + 30 * SEC, "the recorder does not run");
 }
 
+static struct past_denial denials[8];
+static size_t denial_count;
+static char details[8][640];
+
+static int keep_denial(void *arg, const struct past_denial *d)
+{
+	(void)arg;
+	assert_true(denial_count < ARRAY_SIZE(denials));
+	assert_int_equal(d->owner->pid, 100);
+	snprintf(details[denial_count], sizeof(details[0]), "%s", d->detail ? d->detail : "");
+	denials[denial_count++] = *d;
+	return 0;
+}
+
+static size_t denied_in(uint16_t first, uint16_t last, uint64_t since, uint64_t until, unsigned int protos)
+{
+	const struct history_query query = {
+		.first = first, .last = last, .since = since + (uint64_t)offset, .until = until + (uint64_t)offset, .protos = protos,
+	};
+	struct history *history = NULL;
+
+	assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+	denial_count = 0;
+	assert_int_equal(history_denied(history, &query, keep_denial, NULL), 0);
+	history_free(&history);
+	return denial_count;
+}
+
+static void deny(struct event denied, struct explanation *explanation)
+{
+	denied.kind = PW_DENIED;
+	denied.time = now;
+	denied.netns = NETNS;
+	say((struct change){ .what = WHAT_DENIED, .denied = &denied, .denied_owner = &someone, .explanation = explanation, .exact = true });
+}
+
+/* One of port 40000 twice, then one that names none, and one of 40001. When the first was. */
+static uint64_t record_denials(void)
+{
+	struct explanation explanation = { .refs = 1, .cause = DENIAL_EXHAUSTED, .advice = (char *)"wait\n" };
+	struct event bind = {
+		.port = 40000, .proto = IPPROTO_TCP, .how = PW_HOW_BIND, .error = EADDRINUSE, .addr = { AF_INET, { 127, 0, 0, 1 } },
+	};
+	uint64_t first;
+
+	open_plain();
+	settle(10 * SEC);
+	first = now;
+	deny(bind, NULL);
+	now += 10 * MS;
+	deny(bind, NULL);
+	settle(10 * SEC);
+	deny((struct event){ .proto = IPPROTO_UDP, .how = PW_HOW_CONNECT, .error = EAGAIN, .addr = { .family = AF_INET6 },
+			     .remote = { AF_INET6, { [15] = 1 } }, .remote_port = 53 }, &explanation);
+	bind.port = 40001;
+	bind.remote = (struct event_addr){ AF_INET, { 203, 0, 113, 9 } };
+	bind.remote_port = 65535;
+	deny(bind, NULL);
+	settle(10 * SEC);
+	end_session();
+	return first;
+}
+
+static void denied_calls(void **state)
+{
+	uint64_t first = record_denials();
+
+	(void)state;
+	assert_int_equal(denied_in(40000, 40000, START, now, 0), 1);
+	assert_int_equal(denials[0].count, 2);
+	assert_int_equal(denials[0].time, first + (uint64_t)offset);
+	assert_int_equal(denials[0].until, first + 10 * MS + (uint64_t)offset);
+	assert_int_equal(denials[0].port, 40000);
+	assert_int_equal(denials[0].netns, NETNS);
+	assert_int_equal(denials[0].error, EADDRINUSE);
+	assert_int_equal(denials[0].how, PW_HOW_BIND);
+	assert_int_equal(denials[0].addr.bytes[0], 127);
+	assert_int_equal(denials[0].remote.family, 0);
+	assert_string_equal(details[0], "");
+	assert_int_equal(denied_in(0, 0, START, now, 0), 1);
+	assert_int_equal(denials[0].cause, DENIAL_EXHAUSTED);
+	assert_int_equal(denials[0].remote.family, AF_INET6);
+	assert_int_equal(denials[0].remote.bytes[15], 1);
+	assert_int_equal(denials[0].remote_port, 53);
+	assert_non_null(strstr(details[0], "wait"));
+	assert_int_equal(denied_in(1, 65535, START, now, 0), 2);
+	assert_int_equal(denials[1].remote.bytes[0], 203);
+	assert_int_equal(denials[1].remote_port, 65535);
+}
+
+static void denied_calls_by_time(void **state)
+{
+	uint64_t first = record_denials();
+
+	(void)state;
+	assert_int_equal(denied_in(40000, 40000, first + MS, first + MS, 0), 1);
+	assert_int_equal(denied_in(40000, 40000, START, first - 1, 0), 0);
+	assert_int_equal(denied_in(40000, 40000, first + 11 * MS, now, 0), 0);
+	assert_int_equal(denied_in(40000, 40000, START, now, PW_PROTO_UDP), 0);
+}
+
 static void filter_blinds_all_but_what_it_lets_pass(void **state)
 {
 	struct store_options options = plain_options();
@@ -244,7 +346,8 @@ static void filter_blinds_all_but_what_it_lets_pass(void **state)
 	settle(10 * SEC);
 	end_session();
 	assert_int_equal(blind_in(&query), 1);
-	assert_string_equal(reasons[0], options.filter);
+	assert_string_equal(reasons[0], "only port=100-200,300 proto=tcp,udp netns=7 was recorded");
+	assert_true(blinds[0].partly && !blinds[0].elsewhere);
 	query.netns = here;
 	query.netns_count = 1;
 	query.protos = PW_PROTO_TCP;
@@ -258,6 +361,17 @@ static void filter_blinds_all_but_what_it_lets_pass(void **state)
 	query.netns = elsewhere;
 	query.netns_count = 2;
 	assert_int_equal(blind_in(&query), 1);
+	assert_true(blinds[0].partly && !blinds[0].elsewhere);
+	query.netns++;
+	query.netns_count = 1;
+	assert_int_equal(blind_in(&query), 1);
+	assert_false(blinds[0].partly || blinds[0].elsewhere);
+	query.netns_count = 0;
+	assert_int_equal(blind_in(&query), 1);
+	assert_true(blinds[0].partly && blinds[0].elsewhere);
+	query.first = query.last = 301;
+	assert_int_equal(blind_in(&query), 1);
+	assert_false(blinds[0].partly || blinds[0].elsewhere);
 }
 
 static void what_was_dropped_is_blind(void **state)
@@ -422,6 +536,8 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(skipped_time_never_was),
 	STORE_TEST(running_recorder_knows_up_to_its_last_word),
 	STORE_TEST(silent_recorder_is_not_believed),
+	STORE_TEST(denied_calls),
+	STORE_TEST(denied_calls_by_time),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),

@@ -57,6 +57,22 @@ static void nested_values(void **state)
 	check(&line, "{\"holders\":[{\"pid\":7},\"two\"]}\n");
 }
 
+static void members_of_an_object_that_was_written(void **state)
+{
+	static const char *const others[] = {
+		"", "{", "{}", "[1]", "{\"a\":1", "{\"a\":1} ", "{\"a\":1}\n", "{\"a\":\"\033\"}", "{\"a\":1},{\"b\":2}", "{\"a\":1}{\"b\":2}",
+	};
+	struct js line = js_object();
+
+	(void)state;
+	js_uint(&line, "port", 7);
+	assert_int_equal(js_members(&line, "{\"holders\":[{\"pid\":7}],\"range\":null}"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_int_equal(js_members(&line, others[i]), -EINVAL);
+	js_uint(&line, "pid", 8);
+	check(&line, "{\"port\":7,\"holders\":[{\"pid\":7}],\"range\":null,\"pid\":8}\n");
+}
+
 static void identifiers_are_strings(void **state)
 {
 	struct js line = js_object();
@@ -253,6 +269,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(members_keep_their_order),
 	cmocka_unit_test(empty_values),
 	cmocka_unit_test(nested_values),
+	cmocka_unit_test(members_of_an_object_that_was_written),
 	cmocka_unit_test(identifiers_are_strings),
 	cmocka_unit_test(numbers_keep_every_digit),
 	cmocka_unit_test(a_number_too_large_is_an_error_not_a_wrong_number),

@@ -6,6 +6,7 @@
 
 #include "tests/unit/events.h"
 #include "tests/unit/fake_history.h"
+#include "user/explain.h"
 #include "user/num.h"
 
 #define SEC 1000000000ULL
@@ -262,7 +263,7 @@ static void nobody_and_blind(void **state)
 {
 	static const struct blind whole = { .until = UINT64_MAX, .reason = "not recorded yet" };
 	static const struct blind parts[] = {
-		{ .since = AT(0), .until = AT(30), .lost = 5, .reason = "ring" },
+		{ .since = AT(0), .until = AT(30), .lost = 5, .reason = "ring", .partly = true },
 		{ .since = AT(50), .until = AT(60), .reason = "the recorder did not run" },
 	};
 	const json_t *blind;
@@ -295,11 +296,103 @@ static void nobody_and_blind(void **state)
 	assert_non_null(strstr(buf_text(&out), ": ring, 5 records lost\n"));
 	assert_non_null(strstr(buf_text(&out), "  held by    nobody that was recorded; not all was\n"));
 	assert_int_equal(ask(FORMAT_TEXT, "40000/tcp 2026-11-20T12:00:10Z"), 0);
+	assert_non_null(strstr(buf_text(&out), "  held by    nobody that was recorded; not all was\n"));
+	assert_int_equal(ask(FORMAT_TEXT, "40000/tcp 2026-11-20T12:00:55Z"), 0);
 	assert_non_null(strstr(buf_text(&out), "  held by    not known: nothing was recorded then\n"));
 	rows = rows_of("40000/tcp 2026-11-20T12:00");
 	assert_int_equal(json_integer_value(json_object_get(row_at(rows, 1, "blind"), "lost")), 5);
 	assert_string_equal(str(row_at(rows, 2, "blind"), "since"), "2026-11-20T12:00:50.000000000Z");
 	json_decref(rows);
+}
+
+static void expect_rows(const char *question, size_t count)
+{
+	json_t *rows = rows_of(question);
+
+	assert_int_equal(json_array_size(rows), count);
+	json_decref(rows);
+}
+
+/* Of one namespace alone was recorded: who had the port there is an answer, that nobody had it there is none. */
+static void one_namespace(void **state)
+{
+	static const struct blind others = {
+		.since = AT(0), .until = AT(3600), .reason = "only netns=7 was recorded", .partly = true, .elsewhere = true,
+	};
+	struct past p = connection();
+
+	(void)state;
+	history = (struct history){ .pasts = &p, .past_count = 1, .blinds = &others, .blind_count = 1 };
+	expect_rows("40000/tcp 2026-11-20T12:00:50Z", 2);
+	expect_rows("40001/tcp 2026-11-20T12:00:50Z", 2);
+	/* Another port of it may have been held elsewhere. */
+	expect_rows("40000-40001/tcp 2026-11-20T12:00:50Z", 4);
+	assert_int_equal(ask(FORMAT_TEXT, "40000/tcp 2026-11-20T12:00:50Z"), 0);
+	assert_null(strstr(buf_text(&out), "  blind "));
+	assert_int_equal(ask(FORMAT_TEXT, "40001/tcp 2026-11-20T12:00:50Z"), 0);
+	assert_non_null(strstr(buf_text(&out), ": only netns=7 was recorded\n"));
+	assert_non_null(strstr(buf_text(&out), "  held by    nobody that was recorded; not all was\n"));
+}
+
+static struct past_denial denial(void)
+{
+	return (struct past_denial){
+		.time = AT(30), .until = AT(31), .count = 3, .netns = TEST_NETNS, .port = 40000, .proto = IPPROTO_TCP,
+		.how = PW_HOW_BIND, .cause = DENIAL_CONFLICT, .error = EADDRINUSE, .addr = ev_addr("127.0.0.1"),
+		.owner = &worker, .detail = "{\"holders\":[{\"pid\":712}],\"advice\":[]}",
+	};
+}
+
+static void denied_calls(void **state)
+{
+	struct past_denial denials[2] = { denial(), denial() };
+	const json_t *row;
+	json_t *rows;
+
+	(void)state;
+	denials[1].port = 40001;
+	denials[1].how = PW_HOW_CONNECT;
+	denials[1].error = EADDRNOTAVAIL;
+	denials[1].cause = DENIAL_EXHAUSTED;
+	denials[1].addr = ev_addr("::");
+	denials[1].remote = ev_addr("::1");
+	denials[1].remote_port = 80;
+	denials[1].count = 1;
+	denials[1].owner = NULL;
+	denials[1].detail = "what is no object";
+	history = (struct history){ .denials = denials, .denial_count = 2 };
+	rows = rows_of("40000/tcp 2026-11-20T12:00:30Z");
+	assert_int_equal(json_array_size(rows), 2);
+	row = row_at(rows, 1, "denied");
+	assert_string_equal(str(row, "time"), "2026-11-20T12:00:30.000000000Z");
+	assert_string_equal(str(row, "until"), "2026-11-20T12:00:31.000000000Z");
+	assert_int_equal(json_integer_value(json_object_get(row, "count")), 3);
+	assert_int_equal(json_integer_value(json_object_get(row, "pid")), 713);
+	assert_string_equal(str(row, "call"), "bind");
+	assert_string_equal(str(row, "errno"), "EADDRINUSE");
+	assert_string_equal(str(row, "cause"), "conflict");
+	assert_string_equal(str(row, "addr"), "127.0.0.1");
+	assert_true(is_null(row, "remote_addr") && is_null(row, "remote_port"));
+	assert_int_equal(json_array_size(json_object_get(row, "holders")), 1);
+	json_decref(rows);
+	rows = rows_of("40001/tcp 2026-11-20T12:00:30Z");
+	row = row_at(rows, 1, "denied");
+	assert_string_equal(str(row, "remote_addr"), "::1");
+	assert_string_equal(str(row, "family"), "ipv6");
+	assert_true(is_null(row, "pid"));
+	assert_null(json_object_get(row, "holders"));
+	json_decref(rows);
+	expect_rows("40000-40001/tcp 2026-11-20T12:00:30Z", 3);
+	expect_rows("40000/tcp 2026-11-20T12:00:40Z", 1);
+	expect_rows("40000/udp 2026-11-20T12:00:30Z", 1);
+	assert_int_equal(ask(FORMAT_TEXT, "40000-40001/tcp 2026-11-20T12:00:30Z"), 0);
+	assert_non_null(strstr(buf_text(&out), "  denied     127.0.0.1:40000: bind EADDRINUSE conflict\n             from "));
+	assert_non_null(strstr(buf_text(&out), ", 3 times\n             pid 713 work"));
+	assert_non_null(strstr(buf_text(&out), "  denied     [::]:40001 to [::1]:80: connect EADDRNOTAVAIL exhausted\n"
+					       "             at "));
+	assert_non_null(strstr(buf_text(&out), "who called is not known\n"));
+	assert_int_equal(ask(FORMAT_TEXT, "40000/tcp 2026-11-20T12:00:30Z"), 0);
+	assert_non_null(strstr(buf_text(&out), "  held by    nobody\n"));
 }
 
 static void a_range_of_ports(void **state)
@@ -369,7 +462,7 @@ static void csv(void **state)
 	assert_non_null(strstr(buf_text(&out), "\nholder,2026-11-20T12:00:00.000000000Z,2026-11-20T12:00:59.999999999Z,40000,tcp,"
 			       "ipv4,127.0.0.1,2026-11-20T12:00:10.000000000Z,connected,"));
 	assert_non_null(strstr(buf_text(&out), "\nblind,2026-11-20T12:00:00.000000000Z,"));
-	assert_non_null(strstr(buf_text(&out), ",5,ring\n"));
+	assert_non_null(strstr(buf_text(&out), ",5,ring,,\n"));
 }
 
 /* Whose failure it was, the caller can tell. */
@@ -417,6 +510,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_lasts),
 	cmocka_unit_test(what_is_not_known),
 	cmocka_unit_test(nobody_and_blind),
+	cmocka_unit_test(one_namespace),
+	cmocka_unit_test(denied_calls),
 	cmocka_unit_test(a_range_of_ports),
 	cmocka_unit_test(udplite),
 	cmocka_unit_test(text_is_bounded),

@@ -243,6 +243,38 @@ static void filters(void **state)
 	assert_int_equal(counted(), P90);
 }
 
+static void denied_calls(void **state)
+{
+	static const struct options port_80 = { .by_port = true };
+	struct past_denial denials[] = {
+		{ .time = AT(20), .until = AT(21), .count = 40, .netns = TEST_NETNS, .port = 80, .proto = IPPROTO_TCP, .owner = &nginx },
+		{ .time = AT(30), .until = AT(30), .count = 2, .netns = TEST_NETNS, .port = 80, .proto = IPPROTO_TCP, .owner = &curl },
+		{ .time = AT(30), .until = AT(30), .count = 7, .netns = TEST_NETNS, .proto = IPPROTO_TCP, .owner = &curl },
+		{ .time = AT(200), .until = AT(200), .count = 900, .netns = TEST_NETNS, .port = 80, .proto = IPPROTO_TCP },
+	};
+	struct past p = held(80, 0, 300, &nginx);
+
+	(void)state;
+	for (size_t round = 0; round < 2; round++) {
+		if (round) {
+			options = port_80;
+			port_set_add(&options.ports, 80);
+		}
+		history = (struct history){ .pasts = &p, .past_count = 1, .denials = denials, .denial_count = ARRAY_SIZE(denials) };
+		options.since = AT(10);
+		options.until = AT(100);
+		stats = stats_new(STATS_BY_PORT, &past_stats_ops, &crowd);
+		past = (struct stats_past){ .stats = stats, .crowd = &crowd, .history = &history, .options = &options };
+		assert_int_equal(stats_past_count(&past), 0);
+		/* Whichever there was comes first, and not where one port was asked for. */
+		assert_int_equal(row(1 - round, 2 - round)->denials, 42);
+		assert_int_equal(row(1 - round, 2 - round)->lifetimes, 1);
+		if (!round)
+			assert_int_equal(row(0, 2)->denials, 7);
+		stats_free(&stats);
+	}
+}
+
 static void cgroups(void **state)
 {
 	static const struct {
@@ -301,7 +333,7 @@ static void errors_of_the_history(void **state)
 static const struct CMUnitTest tests[] = {
 	TEST(lifetimes_in_and_across_the_time), TEST(whole_ones_by_the_clock_that_nobody_sets),
 	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(by_process),
-	TEST(by_destination_and_container), TEST(filters), TEST(cgroups), TEST(without_memory_it_is_said),
+	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls), TEST(cgroups), TEST(without_memory_it_is_said),
 	TEST(errors_of_the_history), TEST(crowds_are_bounded),
 };
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/e2e/ask.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <netinet/in.h>
 #include <pwd.h>
@@ -18,6 +19,7 @@
 #define HELD_PORT 7831		/* held to the end */
 #define STRANGER 54321		/* a user and a group that nobody has */
 #define HOLD_US 50000
+#define DENIALS 3
 
 static const struct variant {
 	enum fam fam;
@@ -46,6 +48,17 @@ static struct wsock bound(struct work *w, size_t variant, uint16_t port)
 	return s;
 }
 
+/* What another socket holds; -EADDRINUSE, and the truth has nothing of it. */
+static void be_denied(struct work *w, size_t variant, uint16_t port)
+{
+	struct wsock s = ws_open_as(w, variants[variant].fam, variants[variant].proto);
+
+	for (int i = 0; i < DENIALS; i++)
+		if (ws_try_bind(&s, AT_LOOP, port) != -EADDRINUSE)
+			_exit(1);
+	close(s.fd);
+}
+
 /* The first lives of the truth are those of FIRST_PORT, the next those of HELD_PORT. */
 static void hold_ports(struct work *w)
 {
@@ -61,6 +74,8 @@ static void hold_ports(struct work *w)
 		ws_close(&first[i]);
 	for (size_t i = 0; i < VARIANTS; i++)
 		held[i] = bound(w, i, (uint16_t)(HELD_PORT + i));
+	for (size_t i = 0; i < VARIANTS; i++)
+		be_denied(w, i, (uint16_t)(HELD_PORT + i));
 	usleep(HOLD_US);
 	work_step(w);
 	for (size_t i = 0; i < VARIANTS; i++)
@@ -485,12 +500,75 @@ static void sums(void **state)
 		assert_int_equal(num(row, "now"), held);
 		assert_true(num(row, "held_ns") >= HOLD_US * 1000);
 		assert_int_equal(num(row, "last_pid"), p.stage->pid);
-		assert_int_equal(num(row, "denials"), 0);
+		assert_int_equal(num(row, "denials"), held ? DENIALS : 0);
 		if (held)
 			assert_null_field(row, "median_ns");
 		else
 			assert_int_equal(num(row, "longest_ns"), num(row, "held_ns"));
 	}
+	tear_down(&p);
+}
+
+/* Rows of one moment, which others of another may stand between. */
+static void assert_denied(const struct past *p, const json_t *rows, size_t variant)
+{
+	uint64_t count = 0;
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		if (strcmp(str(row, "event"), "denied"))
+			continue;
+		assert_int_equal(num(row, "port"), HELD_PORT + variant);
+		assert_int_equal(num(row, "pid"), p->stage->pid);
+		assert_int_equal(num(row, "netns"), p->stage->ns.inode);
+		assert_string_equal(str(row, "proto"), variants[variant].name);
+		assert_string_equal(str(row, "family"), variants[variant].fam == FAM_V6 ? "ipv6" : "ipv4");
+		assert_string_equal(str(row, "call"), "bind");
+		assert_string_equal(str(row, "errno"), "EADDRINUSE");
+		assert_string_equal(str(row, "cause"), "conflict");
+		assert_int_equal(num(json_array_get(json_object_get(row, "holders"), 0), "pid"), p->stage->pid);
+		count += (uint64_t)num(row, "count");
+	}
+	assert_int_equal(count, DENIALS);
+}
+
+static void denied_calls(void **state)
+{
+	struct past p = set_up();
+	int64_t then = realtime();
+	char question[16], until[40];
+
+	(void)state;
+	await_written(&p, then);
+	for (size_t i = 0; i < VARIANTS; i++) {
+		snprintf(question, sizeof(question), "%zu/%s", HELD_PORT + i, variants[i].name);
+		assert_denied(&p, rows_of(ask(ARGS("--json", "--db", p.db, "--netns", p.stage->inode, "--since", "10m", "--until",
+						   instant(then, until), question))), i);
+	}
+	tear_down(&p);
+}
+
+/* Of one namespace: clean where the holder was found, or where that one was asked for; else nobody knows of the others. */
+static void one_namespace(void **state)
+{
+	struct past p = set_up();
+	const struct happening *took, *gave;
+	char at[40];
+	json_t *rows;
+
+	(void)state;
+	await_written(&p, realtime());
+	took = what_happened(&p, 0, KIND_ALLOCATE);
+	gave = what_happened(&p, 0, KIND_RELEASE);
+	(void)instant((took->t1 + gave->t0) / 2, at);
+	rows = rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "7821/tcp")));
+	assert_int_equal(json_array_size(holders_in(rows)), 1);
+	assert_false(has_blind(rows));
+	rows = rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "7829/tcp")));
+	assert_int_equal(json_array_size(holders_in(rows)), 0);
+	assert_true(has_blind(rows));
+	assert_false(has_blind(rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "--netns", p.stage->inode, "7829/tcp")))));
 	tear_down(&p);
 }
 
@@ -501,6 +579,8 @@ static const struct plain list[] = {
 	{ "past/lines", lines_of_a_log },
 	{ "past/present", the_present_since_when },
 	{ "past/stats", sums },
+	{ "past/denied", denied_calls },
+	{ "past/namespace", one_namespace },
 };
 
 const struct plain_list past_tests = { list, COUNT_OF(list) };

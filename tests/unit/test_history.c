@@ -322,6 +322,20 @@ static void denied_calls(void **state)
 	assert_int_equal(denials[1].remote_port, 65535);
 }
 
+/* What comes before the first tick is told as fully. */
+static void details_from_the_start(void **state)
+{
+	struct explanation explanation = { .refs = 1, .cause = DENIAL_CONFLICT, .advice = (char *)"wait\n" };
+
+	(void)state;
+	open_plain();
+	deny((struct event){ .port = 40000, .proto = IPPROTO_TCP, .how = PW_HOW_BIND, .error = EADDRINUSE }, &explanation);
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(denied_in(40000, 40000, START, now, 0), 1);
+	assert_non_null(strstr(details[0], "wait"));
+}
+
 static void denied_calls_by_time(void **state)
 {
 	uint64_t first = record_denials();
@@ -538,6 +552,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(silent_recorder_is_not_believed),
 	STORE_TEST(denied_calls),
 	STORE_TEST(denied_calls_by_time),
+	STORE_TEST(details_from_the_start),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),

@@ -39,7 +39,7 @@ CREATE TABLE chunk(
 	id INTEGER PRIMARY KEY,
 	session INTEGER NOT NULL,
 	origin INTEGER NOT NULL,	-- what its rows' `ended` counts from
-	since INTEGER NOT NULL, until INTEGER NOT NULL,		-- of the first and the last of its lifetimes
+	since INTEGER NOT NULL, until INTEGER NOT NULL,		-- of the first and the last of its rows
 	lifetimes INTEGER NOT NULL, denials INTEGER NOT NULL,
 	text INTEGER, endpoint INTEGER, process INTEGER		-- its rows refer to these and later ones
 );

@@ -389,7 +389,6 @@ static int tell_denied(struct search *search, sqlite3_stmt *s, uint32_t session)
 	return search->on_denied(search->arg, &d);
 }
 
-/* A chunk is as long as its last denial, but may begin after its first. */
 static int find_denied(struct search *search, const struct chunk *chunk)
 {
 	sqlite3_stmt *s = search->history->statements[DENIED];
@@ -397,7 +396,7 @@ static int find_denied(struct search *search, const struct chunk *chunk)
 	int step = SQLITE_DONE, r = 0;
 
 	if (!chunk->denials || !hull(search, search->history->sessions[chunk->session].boot_number, &since, &until) ||
-	    chunk->until < since)
+	    chunk->until < since || chunk->since > until)
 		return 0;
 	sqlite3_bind_int64(s, 1, schema_id(chunk->id, 0, 0));
 	sqlite3_bind_int64(s, 2, schema_id(chunk->id + 1, 0, 0) - 1);

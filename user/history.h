@@ -100,7 +100,10 @@ struct history_query {
 int history_find(struct history *history, const struct history_query *query,
 		 int (*on_past)(void *arg, const struct past *past), void *arg);
 
-/* Every call in that time that asked for one of these ports and was denied; first 0: those that named none too. In order of time. The same. */
+/*
+ * Every call in that time that asked for one of these ports and was denied, about in order of time; first 0: those that
+ * named none too. The same.
+ */
 int history_denied(struct history *history, const struct history_query *query,
 		   int (*on_denied)(void *arg, const struct past_denial *denial), void *arg);
 

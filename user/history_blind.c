@@ -107,7 +107,7 @@ static enum passes word_passes(const struct history_query *query, const char *wo
 		return passes(all_ports_in(query, word + 5), no_port_in(query, word + 5));
 	if (!strncmp(word, "netns=", 6))
 		return passes(all_netns_in(query, word + 6), no_netns_in(query, word + 6));
-	if (strncmp(word, "proto=", 6) || num_proto_list(word + 6, &protos))
+	if (strncmp(word, "proto=", 6) != 0 || num_proto_list(word + 6, &protos))
 		return PASSES_SOME;
 	return passes(query->protos && !(query->protos & ~protos), query->protos && !(query->protos & protos));
 }
@@ -124,7 +124,7 @@ static bool blinds_to(const struct history_query *query, char *filter, struct bl
 
 		if (one > most)
 			most = one;
-		others |= one != PASSES_ALL && strncmp(word, "netns=", 6);
+		others |= one != PASSES_ALL && strncmp(word, "netns=", 6) != 0;
 	}
 	blind->partly = most == PASSES_SOME;
 	blind->elsewhere = blind->partly && !others && !query->netns_count;

@@ -55,8 +55,8 @@ void js_null(struct js *to, const char *key);
 void js_add(struct js *to, const char *key, struct js *child);
 
 /*
- * The members of an object as js_line() once wrote it, without its newline. Text of another form (it is no object, an empty
- * one, or has bytes that are no printable ASCII) adds nothing: -EINVAL, which does not stick.
+ * The members of an object as js_line() once wrote it, without its newline. Text of another form (it is no object, an
+ * empty one, or has bytes that are no printable ASCII) adds nothing: -EINVAL, which does not stick.
  */
 int js_members(struct js *to, const char *object);
 

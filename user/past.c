@@ -142,7 +142,8 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 	return about_line(&a->about, &js, out);
 }
 
-static int json_denied(const struct past_answers *a, const struct question *q, const struct past_denial *d, struct buf *out)
+static int json_denied(const struct past_answers *a, const struct question *q, const struct past_denial *d,
+		       struct buf *out)
 {
 	_cleanup_js_ struct js js = js_object();
 	char text[ADDR_TEXT];

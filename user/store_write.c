@@ -457,6 +457,7 @@ static int write_denial(struct writer *w, const struct row *row)
 	sqlite3_bind_int64(s, 11, row->cause);
 	sqlite3_bind_int64(s, 12, row->traits);
 	sql_bind_nonzero(s, 13, detail);
+	lower(&c->since, (int64_t)row->since);
 	if ((int64_t)row->until > c->until)
 		c->until = (int64_t)row->until;
 	w->count.denials += row->count;

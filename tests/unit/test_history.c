@@ -265,7 +265,8 @@ static void deny(struct event denied, struct explanation *explanation)
 	denied.kind = PW_DENIED;
 	denied.time = now;
 	denied.netns = NETNS;
-	say((struct change){ .what = WHAT_DENIED, .denied = &denied, .denied_owner = &someone, .explanation = explanation, .exact = true });
+	say((struct change){ .what = WHAT_DENIED, .denied = &denied, .denied_owner = &someone, .explanation = explanation,
+			     .exact = true });
 }
 
 /* One of port 40000 twice, then one that names none, and one of 40001. When the first was. */
@@ -320,6 +321,23 @@ static void denied_calls(void **state)
 	assert_int_equal(denied_in(1, 65535, START, now, 0), 2);
 	assert_int_equal(denials[1].remote.bytes[0], 203);
 	assert_int_equal(denials[1].remote_port, 65535);
+}
+
+/* Its chunk began with what was later. */
+static void denied_call_out_of_turn(void **state)
+{
+	const struct event denied = { .port = 40000, .proto = IPPROTO_TCP, .how = PW_HOW_BIND, .error = EADDRINUSE };
+
+	(void)state;
+	open_plain();
+	now += 10 * SEC;
+	release(allocate(1, 40001), CAUSE_CLOSE);
+	settle(SEC);
+	now -= 5 * SEC;
+	deny(denied, NULL);
+	now += 5 * SEC;
+	settle(SEC);
+	assert_int_equal(denied_in(40000, 40000, START + 5 * SEC, START + 7 * SEC, 0), 1);
 }
 
 /* What comes before the first tick is told as fully. */
@@ -552,6 +570,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(silent_recorder_is_not_believed),
 	STORE_TEST(denied_calls),
 	STORE_TEST(denied_calls_by_time),
+	STORE_TEST(denied_call_out_of_turn),
 	STORE_TEST(details_from_the_start),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),

@@ -35,8 +35,8 @@ static const char *const texts[STATEMENTS] = {
 	[STOP] = "UPDATE session SET stopped = ?2, last = max(last, ?2) WHERE id = ?1",
 	[ADD_CLOCK] = "INSERT OR REPLACE INTO clock VALUES(?1, ?2, ?3)",
 	[ADD_GAP] = "INSERT INTO gap(session, since, until, lost, lost_allocations, reason) VALUES(?, ?, ?, ?, ?, ?)",
-	[SORT_TAIL] = "INSERT INTO lifetime SELECT (id & ~17179869183) | (port << 18) | (id & 262143), ended, held, closed, waited, "
-		      "cookie, process, endpoint, remote, bits, holder FROM tail ORDER BY id >> 34, port, id",
+	[SORT_TAIL] = ("INSERT INTO lifetime SELECT (id & ~17179869183) | (port << 18) | (id & 262143), ended, held, closed, waited, "
+		       "cookie, process, endpoint, remote, bits, holder FROM tail ORDER BY id >> 34, port, id"),
 	[EMPTY_TAIL] = "DELETE FROM tail",
 };
 

@@ -458,6 +458,8 @@ static int begin_session(struct store *store, const struct store_options *option
 	store->sync = start.sync;
 	store->settle_until = INT64_MAX;
 	store->anew = store->unsettled = true;
+	store->details_left = DETAILS_A_TICK;
+	store->persons.commands_left = PERSONS_COMMANDS;
 	return 0;
 }
 

@@ -29,6 +29,7 @@
 #define LINES_MAX 4096			/* of ready and gap, in waiting for the reader of stdout */
 #define PATIENCE_MS 3000		/* with that reader */
 #define WRITE_PATIENCE_NS 10000000000ULL	/* with the disk, at the end */
+#define REOPEN_PATIENCE_NS 2000000000ULL	/* the same, at a change of files: nobody reads the ring */
 #define WRITE_WAIT_NS 5000000
 #define MMAP_THRESHOLD 131072
 #define RING_NS 100000000ULL		/* what the ring may hold that was not read yet */
@@ -137,6 +138,8 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 {
 	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
 	struct store *store = NULL;
+	struct store_totals totals;
+	uint64_t unwritten;
 	int e = broker_files(r->broker, &files, why, size);
 
 	if (e || is_same_file(files.db, r->files.db))
@@ -145,7 +148,10 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	if (e)
 		return e;
 	store_flush(r->store, newest, now_boottime() - RING_NS, clock_offset());
-	store_close(&r->store, WRITE_PATIENCE_NS);
+	store_totals(r->store, &totals);
+	unwritten = store_close(&r->store, REOPEN_PATIENCE_NS);
+	if (totals.lost || unwritten)
+		log_warn("%" PRIu64 " changes could not be written to the file before", totals.lost + unwritten);
 	r->store = store;
 	store_files_close(&r->files);
 	r->files = files;
@@ -371,19 +377,22 @@ static void finish_store(struct recorder *r)
 	uint64_t now = now_boottime(), end = now + WRITE_PATIENCE_NS;
 	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
 	struct store_totals totals;
+	bool hurried = false;		/* by a second signal */
 
 	if (!r->store)
 		return;
 	if (!r->told_end)
 		store_flush(r->store, NULL, now - RING_NS, clock_offset());
-	while (!is_written(r, &totals) && now_boottime() < end && !run_interrupted())
+	while (!is_written(r, &totals) && now_boottime() < end && !hurried) {
 		nanosleep(&wait, NULL);
+		hurried = run_interrupted();
+	}
 	now = now_boottime();
-	store_close(&r->store, now < end ? end - now : 0);
+	totals.lost += store_close(&r->store, now < end && !hurried ? end - now : 0);
 	log_note("%" PRIu64 " lifetimes and %" PRIu64 " denials written to %s", totals.lifetimes, totals.denials,
 		 r->dbfile.path);
-	if (totals.lost || totals.waiting)
-		log_warn("%" PRIu64 " changes could not be written", totals.lost + totals.waiting);
+	if (totals.lost)
+		log_warn("%" PRIu64 " changes could not be written", totals.lost);
 }
 
 static int report(struct recorder *r, struct run_result *result, int e)

@@ -458,6 +458,8 @@ static int begin_session(struct store *store, const struct store_options *option
 	store->sync = start.sync;
 	store->settle_until = INT64_MAX;
 	store->anew = store->unsettled = true;
+	store->details_left = DETAILS_A_TICK;
+	store->persons.commands_left = PERSONS_COMMANDS;
 	return 0;
 }
 
@@ -495,17 +497,19 @@ int store_create(const char *path, char *why, size_t why_size)
 	return store_file_create(path, why, why_size);
 }
 
-void store_close(struct store **store, uint64_t patience_ns)
+uint64_t store_close(struct store **store, uint64_t patience_ns)
 {
 	struct store *s = *store;
+	uint64_t unwritten;
 
 	if (!s)
-		return;
+		return 0;
 	*store = NULL;
-	if (store_queue_close(&s->queue, s->now, patience_ns))
+	if (store_queue_close(&s->queue, s->now, patience_ns, &unwritten))
 		free_store(s);
 	else
 		persons_forget(&s->persons);
+	return unwritten;
 }
 
 void store_totals(struct store *store, struct store_totals *out)

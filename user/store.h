@@ -62,8 +62,9 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64
 /* Before the end, in place of a tick: what lasts is written however young it is, and all that happened up to now was told. */
 void store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset);
 
-/* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns, and ends the session. */
-void store_close(struct store **store, uint64_t patience_ns);
+/* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns and a step, and ends the session.
+ * Returns how many rows were not written. */
+uint64_t store_close(struct store **store, uint64_t patience_ns);
 
 struct store_totals {
 	uint64_t lifetimes, denials;	/* written */

@@ -9,13 +9,16 @@
 #define ROW_BYTES	80		/* of a row in the file and in the log, with what it drags along */
 #define WAL_MIN		(512U << 10)
 #define WAL_MAX		(16U << 20)
-#define WAL_TIMES	3		/* so many times where it is checkpointed: longer it is not made */
+#define WAL_SPARE	2		/* so many times where it is checkpointed: no transaction is begun with more, */
+#define WAL_TIMES	3		/* and one makes it this long */
 #define DROP_ROWS	8192		/* at a time */
 #define DROP_STEPS	8		/* such times at most before a batch is written */
 #define VACUUM_PAGES	512
 #define SLACK_PAGES	256		/* free pages that are worth keeping, beside an eighth of all */
 #define DROPS_A_SWEEP	64
 #define SWEEP_ROWS	20000
+#define CLOCK_FAR_NS	60000000000LL
+#define CLOCK_STANDS_NS	3600000000000ULL
 
 enum {
 	OLDEST, PAGES, FREE_PAGES, FORGET, DROP_LIFETIMES, DROP_DENIALS, DROP_CHUNK, DROP_GAPS, FLOORS, SWEEP_PROCESS,
@@ -109,14 +112,26 @@ static int find_oldest(struct keep *keep, struct oldest *out)
 	return sqlite3_reset(s) || (r != SQLITE_ROW && r != SQLITE_DONE) ? -EIO : r == SQLITE_ROW;
 }
 
-/*
- * Of this session by its own clock, that no setting of the wall clock ages; of others by the wall clock as
- * it stood when this one began.
- */
+static int64_t trusted_offset(const struct keep *keep, uint64_t now)
+{
+	return now >= keep->set_at && now - keep->set_at >= CLOCK_STANDS_NS ? keep->set_to : keep->offset;
+}
+
+/* Steps alone count: a clock that is slewed is told anew again and again. */
+void keep_clock(struct keep *keep, uint64_t at, int64_t offset)
+{
+	if (offset - keep->set_to > CLOCK_FAR_NS || keep->set_to - offset > CLOCK_FAR_NS) {
+		keep->offset = trusted_offset(keep, at);
+		keep->set_at = at;
+	}
+	keep->set_to = offset;
+}
+
+/* Of this session by its own clock, that no setting of the wall clock ages; of others by the wall clock. */
 static bool expired(const struct keep *keep, const struct oldest *oldest, uint64_t now)
 {
 	int64_t age = oldest->session == keep->session ? (int64_t)now - oldest->until :
-							 (int64_t)now + keep->wall_less_boot - oldest->wall;
+							 (int64_t)now + trusted_offset(keep, now) - oldest->wall;
 
 	return keep->keep_ns && age > 0 && (uint64_t)age > keep->keep_ns;
 }
@@ -278,7 +293,7 @@ int keep_log(struct keep *keep)
 	uint64_t length = store_file_wal(keep->file);
 	int mode = keep->max_size ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, r;
 
-	if (length < WAL_TIMES * keep->wal_soft) {
+	if (length <= WAL_SPARE * keep->wal_soft) {
 		keep->wal_tried = 0;
 		return 0;
 	}
@@ -302,9 +317,9 @@ int keep_checkpoint(struct keep *keep)
 		return 0;
 	r = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	/* Readers that came later than the last commit need nothing of the log; it takes a moment without older ones. */
-	if ((!r || r == SQLITE_BUSY) && length > 2 * keep->wal_soft)
+	if ((!r || r == SQLITE_BUSY) && length > WAL_SPARE * keep->wal_soft)
 		r = sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 	if (r == SQLITE_BUSY)
-		return length > 2 * keep->wal_soft ? -EBUSY : 0;
+		return length > WAL_SPARE * keep->wal_soft ? -EBUSY : 0;
 	return r ? -EIO : 0;
 }

@@ -22,7 +22,9 @@ struct keep {
 	uint64_t wal_soft;		/* bytes of log from which on it is checkpointed */
 	uint64_t wal_tried;		/* and those with which that was last tried before a transaction */
 	int64_t session;		/* the one that runs, */
-	int64_t wall_less_boot;		/* and its offset */
+	int64_t offset;			/* wall time less boottime, that retention goes by, */
+	int64_t set_to;			/* and as it stands since set_at, */
+	uint64_t set_at;		/* when it was last set far */
 	uint32_t dropped;		/* chunks since what they referred to was last looked through */
 	struct sqlite3_stmt *statements[KEEP_STATEMENTS];
 };
@@ -30,6 +32,12 @@ struct keep {
 /* Prepares for file's connection; keep_finish() before that is closed or opened again. 0 or -EIO. */
 int keep_prepare(struct keep *keep);
 void keep_finish(struct keep *keep);
+
+/*
+ * The wall clock was set: what earlier sessions left is as old as it says, once it has stood for an hour. One that is wrong
+ * for a moment drops no history.
+ */
+void keep_clock(struct keep *keep, uint64_t at, int64_t offset);
 
 /* Rows that one transaction may write without passing the bound of size. */
 uint32_t keep_rows_max(const struct keep *keep);

@@ -19,8 +19,8 @@ static const char *const texts[STATEMENTS] = {
 	[ADD_ENDPOINT] = "INSERT INTO endpoint VALUES(?, ?, ?, ?)",
 	[ADD_PROCESS] = "INSERT INTO process VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_CHUNK] = "INSERT INTO chunk VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	[SET_CHUNK] = "UPDATE chunk SET since = ?2, until = ?3, lifetimes = ?4, denials = ?5, text = ?6, endpoint = ?7, "
-		      "process = ?8 WHERE id = ?1",
+	[SET_CHUNK] = ("UPDATE chunk SET since = ?2, until = ?3, lifetimes = ?4, denials = ?5, text = ?6, endpoint = ?7, "
+		       "process = ?8 WHERE id = ?1"),
 	[ADD_LIFETIME] = "INSERT INTO lifetime VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_TAIL] = "INSERT INTO tail VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[ADD_DENIAL] = "INSERT INTO denial VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

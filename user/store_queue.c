@@ -329,16 +329,21 @@ static bool end_thread(struct store_queue *q, uint64_t patience_ns)
 	return join_within(q, GIVE_UP_NS);
 }
 
-bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns)
+bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns, uint64_t *unwritten)
 {
 	struct store_queue *q = *queue;
+	struct writer_count written;
 	char why[256];
+	bool ended;
 
+	*unwritten = 0;
 	if (!q)
 		return true;
 	*queue = NULL;
 	store_queue_flush(q, now);
-	if (!end_thread(q, patience_ns)) {
+	ended = end_thread(q, patience_ns);
+	store_queue_count(q, &written, unwritten);
+	if (!ended) {
 		pthread_detach(q->thread);
 		return false;
 	}

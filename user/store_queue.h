@@ -36,8 +36,8 @@ void store_queue_count(struct store_queue *queue, struct writer_count *written, 
 
 /*
  * Writes what waits, for at most patience_ns and a step, and ends the session. False: the thread is stuck in the kernel, and
- * keeps the queue and what the options pointed to.
+ * keeps the queue and what the options pointed to. *unwritten: rows that were not written.
  */
-bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns);
+bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns, uint64_t *unwritten);
 
 #endif

@@ -35,8 +35,8 @@ static const char *const texts[STATEMENTS] = {
 	[STOP] = "UPDATE session SET stopped = ?2, last = max(last, ?2) WHERE id = ?1",
 	[ADD_CLOCK] = "INSERT OR REPLACE INTO clock VALUES(?1, ?2, ?3)",
 	[ADD_GAP] = "INSERT INTO gap(session, since, until, lost, lost_allocations, reason) VALUES(?, ?, ?, ?, ?, ?)",
-	[SORT_TAIL] = "INSERT INTO lifetime SELECT (id & ~17179869183) | (port << 18) | (id & 262143), ended, held, closed, waited, "
-		      "cookie, process, endpoint, remote, bits, holder FROM tail ORDER BY id >> 34, port, id",
+	[SORT_TAIL] = ("INSERT INTO lifetime SELECT (id & ~17179869183) | (port << 18) | (id & 262143), ended, held, closed, waited, "
+		       "cookie, process, endpoint, remote, bits, holder FROM tail ORDER BY id >> 34, port, id"),
 	[EMPTY_TAIL] = "DELETE FROM tail",
 };
 
@@ -88,7 +88,7 @@ static int write_one(struct writer *w, const struct row *row)
 	case ROW_READY:
 		return SQL_RUN(w->statements[READY], w->put.session, (int64_t)row->since);
 	case ROW_CLOCK:
-		w->keep.wall_less_boot = row->offset;
+		keep_clock(&w->keep, row->since, row->offset);
 		return SQL_RUN(w->statements[ADD_CLOCK], w->put.session, (int64_t)row->since, row->offset);
 	default:
 		return write_gap(w, row);
@@ -432,7 +432,7 @@ int writer_open(const struct writer_options *options, struct writer **out, struc
 	w->now = options->now;
 	w->keep.keep_ns = options->keep_ns;
 	w->keep.max_size = options->max_size;
-	w->keep.wall_less_boot = options->offset;
+	w->keep.offset = w->keep.set_to = options->offset;
 	w->keys = pw_calloc(SEGMENTS_MAX * SEGMENT_ROWS, sizeof(*w->keys));
 	w->spare = pw_calloc(SEGMENTS_MAX * SEGMENT_ROWS, sizeof(*w->spare));
 	if (!w->keys || !w->spare)

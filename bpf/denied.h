@@ -118,7 +118,8 @@ static __always_inline void record_denied(struct denied *denied)
 	if (kernel)
 		look->flags |= PW_F_KERNEL;
 	else
-		record_process();
+		record_process(BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
+			       BPF_CORE_READ(task, self_exec_id));
 	look->cookie = look->common.sk.skc_cookie.counter;
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)
@@ -131,7 +132,7 @@ static __always_inline void record_denied(struct denied *denied)
 	else if (denied->has_addr)
 		__builtin_memcpy(record->sock.v4.addr, denied->addr, 4);
 	if (!kernel)
-		fill_owner(&record->sock, task);
+		fill_owner(&record->sock);
 	record->traits = read_options(&sk->__sk_common) | (denied->unread ? PW_T_UNREAD : 0);
 	record->bound_dev = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
 	record->sock_uid = BPF_CORE_READ(sk, sk_uid.val);

@@ -77,7 +77,7 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 	/* The outer socket of MPTCP has a cookie of its own; its subflow gets one from iter_tcp. */
 	if (!row.sock.head.cookie && socket->sk == sk)
 		row.sock.head.cookie = bpf_get_socket_cookie(socket->sk);
-	fill_owner(&row.sock, task);
+	fill_owner_of(&row.sock, task);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

@@ -198,11 +198,9 @@ static __always_inline bool wanted_owner(struct task_struct *task)
  * short process is. A global function: the verifier goes through its loop once
  * a program, not once a path that leads here.
  */
-__attribute__((noinline)) int record_process(void)
+__attribute__((noinline)) int record_process(__u32 pid, __u64 start, __u32 exec_id)
 {
 	struct task_struct *task = current_task();
-	__u32 pid = task->tgid;
-	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
 	struct seen now = { .start = start, .exec_id = exec_id };
 	__u64 mark = start ^ (__u64)exec_id << 40;
 	__u32 slot = pid & (TOLD_SLOTS - 1);
@@ -233,19 +231,25 @@ __attribute__((noinline)) int record_process(void)
 	return 0;
 }
 
-static __always_inline void fill_owner(struct pw_sock *record, struct task_struct *task)
+/* Pointers by calls, but for one: a typed load of one costs the verifier a search of the kernel's BTF by name. */
+static __always_inline void fill_owner_of(struct pw_sock *record, struct task_struct *task)
 {
 	struct task_struct *leader = task->group_leader;
-	const struct cred *cred = task->cred;
 
 	record->pid = task->tgid;
 	record->start = leader->start_boottime;
 	record->exec_id = task->self_exec_id;
-	/* Never NULL, but where BTF has the tag of RCU the verifier asks. */
-	if (cred)
-		record->uid = cred->uid.val;
-	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	record->uid = BPF_CORE_READ(task, cred, uid.val);
+	record->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &leader->comm);
+}
+
+/* The process at hand; global, as above. */
+__attribute__((noinline)) int fill_owner(struct pw_sock *record)
+{
+	if (record)
+		fill_owner_of(record, current_task());
+	return 0;
 }
 
 static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
@@ -303,19 +307,18 @@ static __always_inline void note_said(__u64 cookie, __u16 port)
 /* Says that look->sk holds look->port; true when it is on the ring. Without owner: the process at hand is not the one that allocated. */
 static __always_inline bool record_sock(const struct look *look, bool owner)
 {
-	struct task_struct *task = current_task();
 	__u32 size = look->common.sk.skc_family == AF_INET6 ? sizeof(struct pw_sock) : PW_SOCK_V4;
 	struct pw_sock record = {};
 
-	if (owner)
-		record_process();
+	if (owner) {
+		fill_owner(&record);
+		record_process(record.pid, record.start, record.exec_id);
+	}
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))
 		note_said(look->cookie, look->port);
 	head_on(&record.head, bpf_ktime_get_boot_ns(), PW_SOCK, size);
 	fill_socket(&record, look);
-	if (owner)
-		fill_owner(&record, task);
 	return put(&record, size);
 }
 
@@ -477,9 +480,20 @@ static __always_inline void record_tw(__u16 kind, const struct inet_timewait_soc
 	put(&record, sizeof(record));
 }
 
-static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, __u8 state)
+/* The process at hand; our own walk of descriptors may be left with the last reference: then who closed it is not known. */
+__attribute__((noinline)) int fill_closer(struct pw_close *record)
 {
 	struct task_struct *task = current_task();
+
+	if (!record || (__u32)task->tgid == tracer)
+		return 0;
+	record->pid = task->tgid;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &task->group_leader->comm);
+	return 0;
+}
+
+static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, __u8 state)
+{
 	struct pw_close record = {};
 
 	head_on(&record.head, bpf_ktime_get_boot_ns(), PW_CLOSE, sizeof(record));
@@ -487,11 +501,7 @@ static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, 
 	record.head.port = port;
 	record.head.state = state;
 	record.head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
-	/* Our own walk of descriptors may be left with the last reference: then who closed it is not known. */
-	if ((__u32)task->tgid != tracer) {
-		record.pid = task->tgid;
-		bpf_probe_read_kernel(record.comm, sizeof(record.comm), &task->group_leader->comm);
-	}
+	fill_closer(&record);
 	put(&record, sizeof(record));
 }
 

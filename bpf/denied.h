@@ -95,9 +95,9 @@ static __always_inline void take_remote(struct denied *denied, bool user, const 
 #define SOON_NS 1000000
 
 /* Who holds the port is looked up when this is read: soon, but not once for each try of a program that tries on and on. */
-static __always_inline void submit_soon(struct pw_sock *record)
+static __always_inline void submit_soon(struct pw_row *record)
 {
-	__u64 now = record->head.time;
+	__u64 now = record->sock.head.time;
 	bool call = now - denied_at_ns > SOON_NS;
 
 	if (call)
@@ -111,25 +111,28 @@ static __always_inline void record_denied(struct denied *denied)
 	const struct sock *sk = look->sk;
 	struct task_struct *task = current_task();
 	bool kernel = is_kernel_thread(task) || is_kernel_socket(sk, look->proto);
-	struct pw_sock *record;
+	struct pw_row *record;
 
 	if (!wanted_socket(look) || (kernel ? by_owner() : !wanted_owner(task)))
 		return;
 	if (kernel)
 		look->flags |= PW_F_KERNEL;
 	else
-		record_process();
+		record_process(BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
+			       BPF_CORE_READ(task, self_exec_id));
 	look->cookie = look->common.sk.skc_cookie.counter;
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)
 		return;
-	__builtin_memset((void *)record + sizeof(record->head), 0, sizeof(*record) - sizeof(record->head));
-	fill_socket(record, look);
-	record->error = denied->error;
-	if (denied->has_addr)
-		__builtin_memcpy(record->addr, denied->addr, 16);
+	__builtin_memset((void *)record + sizeof(record->sock.head), 0, sizeof(*record) - sizeof(record->sock.head));
+	fill_socket(&record->sock, look);
+	record->sock.head.error = denied->error;
+	if (denied->has_addr && record->sock.family == AF_INET6)
+		__builtin_memcpy(record->sock.v6.addr, denied->addr, 16);
+	else if (denied->has_addr)
+		__builtin_memcpy(record->sock.v4.addr, denied->addr, 4);
 	if (!kernel)
-		fill_owner(record, task);
+		fill_owner(&record->sock);
 	record->traits = read_options(&sk->__sk_common) | (denied->unread ? PW_T_UNREAD : 0);
 	record->bound_dev = BPF_CORE_READ(sk, __sk_common.skc_bound_dev_if);
 	record->sock_uid = BPF_CORE_READ(sk, sk_uid.val);

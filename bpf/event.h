@@ -19,13 +19,13 @@
 
 enum pw_kind {
 	PW_NONE,
-	PW_SOCK,	/* struct pw_sock: the socket holds a port */
-	PW_FREE,	/* struct pw_free: it holds none, or only stopped listening (PW_F_HELD) */
+	PW_SOCK,	/* struct pw_sock, of a row struct pw_row: the socket holds a port */
+	PW_FREE,	/* the head alone: it holds none, or only stopped listening (PW_F_HELD) */
 	PW_CLOSE,	/* struct pw_close: its last descriptor is closed */
 	PW_TW_START,	/* struct pw_tw: its port went over to a TIME_WAIT */
 	PW_TW_END,	/* struct pw_tw: that TIME_WAIT ended */
 	PW_PROCESS,	/* struct pw_process: first allocation of a process since its exec */
-	PW_DENIED,	/* struct pw_sock: a bind() that failed, or another call for want of a port */
+	PW_DENIED,	/* struct pw_row: a bind() that failed, or another call for want of a port */
 	PW_KIND_END
 };
 
@@ -62,7 +62,8 @@ enum pw_trait {
 
 /* 24 bytes at the head of every record. */
 struct pw_head {
-	__u16 kind;
+	__u8 kind;
+	__u8 error;		/* sk_err that lies in the socket, nobody having read it; of PW_DENIED of the call */
 	__u16 size;		/* of the whole record */
 	__u16 port;		/* local port */
 	__u8 flags;		/* enum pw_flag */
@@ -73,15 +74,10 @@ struct pw_head {
 
 #define PW_COMM 16
 
-/*
- * PW_DENIED: the port and addr are those that bind() asked for, else what the
- * socket has (0, any); remote where to, as far as the call says; how the call
- * and error its errno; the cookie is 0 when the socket has none.
- */
+/* A live one of IPv4 ends with its addresses (PW_SOCK_V4): the ring holds the more, and fewer lines go between CPUs. */
 struct pw_sock {
 	struct pw_head head;
 	__u64 sk;		/* kernel address of the sock or timewait sock, for struct pw_look */
-	__u64 bucket;		/* rows: the bind bucket, shared by a listener and what it accepted */
 	__u64 start;		/* owner's start, ns CLOCK_BOOTTIME; task_struct.start_boottime */
 	__u64 cgroup;		/* cgroup v2 id of the owner */
 	__u32 pid;		/* thread group id; 0: not known */
@@ -92,20 +88,36 @@ struct pw_sock {
 	__u8 proto;		/* IPPROTO_TCP, _UDP, _UDPLITE */
 	__u8 family;		/* AF_INET, AF_INET6 */
 	__u8 how;		/* enum pw_how */
-	__u8 error;		/* sk_err that lies in the socket, nobody having read it */
-	__u8 by_connect;	/* rows: connect() made the bind bucket, so it chose the number */
-	__u8 traits;		/* rows, denials: enum pw_trait */
-	__u32 bound_dev;	/* the same: interface it is bound to; 0: none */
-	__u32 sock_uid;		/* the same: of the socket itself */
-	__u8 addr[16];		/* local; IPv4 in the first four bytes */
-	__u8 remote[16];
+	__u8 pad[3];
 	char comm[PW_COMM];	/* of the thread group's leader */
+	union {			/* by family */
+		struct {
+			__u8 addr[4];	/* local */
+			__u8 remote[4];
+		} v4;
+		struct {
+			__u8 addr[16];
+			__u8 remote[16];
+		} v6;
+	};
 };
 
-struct pw_free {
-	struct pw_head head;
-	__u32 error;		/* sk_err then, positive errno */
-	__u32 pad;
+#define PW_SOCK_V4 (sizeof(struct pw_sock) - 24)
+
+/*
+ * What a row or a denial tells besides. PW_DENIED: the port and the local
+ * address are those that bind() asked for, else what the socket has (0, any);
+ * remote where to, as far as the call says; how the call; the cookie is 0 when
+ * the socket has none.
+ */
+struct pw_row {
+	struct pw_sock sock;
+	__u64 bucket;		/* rows: the bind bucket, shared by a listener and what it accepted */
+	__u32 bound_dev;	/* interface it is bound to; 0: none */
+	__u32 sock_uid;		/* of the socket itself */
+	__u8 traits;		/* enum pw_trait */
+	__u8 by_connect;	/* rows: connect() made the bind bucket, so it chose the number */
+	__u8 pad[6];
 };
 
 struct pw_close {

@@ -35,10 +35,19 @@ struct {
 	__type(value, struct seen);
 } seen SEC(".maps");
 
+/* The same of those that allocate again and again, without the search. Two of one slot overwrite each other. */
+#define TOLD_SLOTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TOLD_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);		/* start and exec of a process in `seen`, as one word; by process */
+} told_last SEC(".maps");
+
 /*
  * Notes that live for the length of a system call or save a repetition. They
- * are tables indexed by a hash, without chains: two users of one slot overwrite
- * each other, and what is lost by that is said twice or seen late, never wrongly.
+ * are tables indexed by a part of the key, without chains: two users of one
+ * slot overwrite each other, and what is lost by that is said twice or seen late, never wrongly.
  */
 #define SAID_SLOTS 65536
 struct {

@@ -34,12 +34,14 @@ int bind6(struct bpf_sock_addr *ctx)
 
 static __always_inline int on_post_bind(struct bpf_sock *ctx)
 {
+	struct sock *sk = plain_sock(ctx);
 	struct look look;
 
 	leave_call();
 	if (ctx->type == SOCK_RAW)
 		return 1;
-	look_at(&look, plain_sock(ctx), ctx->protocol, PW_HOW_BIND);
+	read_common(&look.common, sk);
+	look_on(&look, sk, ctx->protocol, PW_HOW_BIND);
 	take_asked(&look);
 	if (in_canary(look.sk) || wanted_owner(current_task()))
 		observe(ctx, &look);
@@ -108,7 +110,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool v6)
 		return 1;
 	}
 	if (before)
-		record_free(sk, before, 0, look.common.sk.skc_state, PW_F_LATE);
+		record_free(BPF_CORE_READ(sk, sk_err), before, 0, look.common.sk.skc_state, PW_F_LATE);
 	if (!in_canary(sk) &&
 	    (!wanted_proto(look.proto) || !wanted_netns(read_netns(sk)) || !wanted_owner(current_task())))
 		return 1;

@@ -146,7 +146,7 @@ static __always_inline int on_datagram_connected(struct socket *socket)
 	if (look.port)
 		observe(sk, &look);
 	else if (read_cookie(sk))
-		record_free(sk, read_cookie(sk), 0, TCP_ESTABLISHED, 0);
+		record_free(BPF_CORE_READ(sk, sk_err), read_cookie(sk), 0, TCP_ESTABLISHED, 0);
 	return 0;
 }
 
@@ -205,7 +205,7 @@ static __always_inline int on_aborted(struct sock *sk)
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && !read_held(sk, IPPROTO_UDP))
-		record_free(sk, cookie, 0, TCP_ESTABLISHED, 0);
+		record_free(BPF_CORE_READ(sk, sk_err), cookie, 0, TCP_ESTABLISHED, 0);
 	return 0;
 }
 

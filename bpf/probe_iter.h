@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Two more places to look: the iterators of the snapshot, whose rows are
- * struct pw_sock written to their file instead of the ring, and the look at
+ * struct pw_row written to their file instead of the ring, and the look at
  * single objects by address.
  */
 #ifndef PORTWAKE_BPF_PROBE_ITER_H
@@ -11,32 +11,32 @@
 #include "bpf/record.h"
 
 /* __inet_hash_connect() makes its buckets with fastreuse -1, bind() and listen() with 0 or 1. */
-static __always_inline void fill_bucket(struct pw_sock *row, const struct inet_bind_bucket *bucket)
+static __always_inline void fill_bucket(struct pw_row *row, const struct inet_bind_bucket *bucket)
 {
 	row->bucket = (__u64)bucket;
 	row->by_connect = BPF_CORE_READ(bucket, fastreuse) == -1;
 }
 
-static __always_inline void fill_traits(struct pw_sock *row, const struct sock_common *common)
+static __always_inline void fill_traits(struct pw_row *row, const struct sock_common *common)
 {
 	row->traits = read_options(common);
 	row->bound_dev = BPF_CORE_READ(common, skc_bound_dev_if);
 }
 
 /* False where the filters pass the socket by. */
-static __always_inline bool fill_row(struct pw_sock *row, struct look *look)
+static __always_inline bool fill_row(struct pw_row *row, struct look *look)
 {
 	const struct sock *sk = look->sk;
 
-	row->head.kind = PW_SOCK;
-	row->head.size = sizeof(*row);
-	row->head.time = bpf_ktime_get_boot_ns();
+	row->sock.head.kind = PW_SOCK;
+	row->sock.head.size = sizeof(*row);
+	row->sock.head.time = bpf_ktime_get_boot_ns();
 	if (!look->port || !wanted_socket(look))
 		return false;
 	look->flags |= PW_F_ROW;
 	if (is_kernel_socket(sk, look->proto))
 		look->flags |= PW_F_KERNEL;
-	fill_socket(row, look);
+	fill_socket(&row->sock, look);
 	fill_traits(row, &sk->__sk_common);
 	row->traits |= read_loose(sk, look->proto);
 	row->sock_uid = BPF_CORE_READ(sk, sk_uid.val);
@@ -50,7 +50,7 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct pw_sock row = {};
+	struct pw_row row = {};
 	struct look look;
 	struct socket *socket;
 	struct sock *sk;
@@ -73,35 +73,35 @@ int iter_task_file(struct bpf_iter__task_file *ctx)
 	look_at(&look, sk, proto, PW_HOW_NONE);
 	if (!wanted_owner(task) || !fill_row(&row, &look))
 		return 0;
-	row.head.cookie = read_cookie(sk);
+	row.sock.head.cookie = read_cookie(sk);
 	/* The outer socket of MPTCP has a cookie of its own; its subflow gets one from iter_tcp. */
-	if (!row.head.cookie && socket->sk == sk)
-		row.head.cookie = bpf_get_socket_cookie(socket->sk);
-	fill_owner(&row, task);
+	if (!row.sock.head.cookie && socket->sk == sk)
+		row.sock.head.cookie = bpf_get_socket_cookie(socket->sk);
+	fill_owner_of(&row.sock, task);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }
 
-static __always_inline void fill_time_wait(struct pw_sock *row, const struct inet_timewait_sock *tw)
+static __always_inline void fill_time_wait(struct pw_row *row, const struct inet_timewait_sock *tw)
 {
 	__u16 family = BPF_CORE_READ(tw, __tw_common.skc_family);
 
-	row->head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
-	row->head.state = TCP_TIME_WAIT;
-	row->head.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN;
-	row->sk = (__u64)tw;
+	row->sock.head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
+	row->sock.head.state = TCP_TIME_WAIT;
+	row->sock.head.flags = PW_F_ROW | PW_F_EPHEMERAL_UNKNOWN;
+	row->sock.sk = (__u64)tw;
 	fill_bucket(row, BPF_CORE_READ(tw, tw_tb));
 	fill_traits(row, &tw->__tw_common);
-	row->netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);
-	row->proto = IPPROTO_TCP;
-	row->family = family;
-	row->remote_port = bpf_ntohs(BPF_CORE_READ(tw, __tw_common.skc_dport));
+	row->sock.netns = BPF_CORE_READ(tw, __tw_common.skc_net.net, ns.inum);
+	row->sock.proto = IPPROTO_TCP;
+	row->sock.family = family;
+	row->sock.remote_port = bpf_ntohs(BPF_CORE_READ(tw, __tw_common.skc_dport));
 	if (family == AF_INET6) {
-		bpf_probe_read_kernel(row->addr, 16, &tw->__tw_common.skc_v6_rcv_saddr);
-		bpf_probe_read_kernel(row->remote, 16, &tw->__tw_common.skc_v6_daddr);
+		bpf_probe_read_kernel(row->sock.v6.addr, 16, &tw->__tw_common.skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(row->sock.v6.remote, 16, &tw->__tw_common.skc_v6_daddr);
 	} else {
-		bpf_probe_read_kernel(row->addr, 4, &tw->__tw_common.skc_rcv_saddr);
-		bpf_probe_read_kernel(row->remote, 4, &tw->__tw_common.skc_daddr);
+		bpf_probe_read_kernel(row->sock.v4.addr, 4, &tw->__tw_common.skc_rcv_saddr);
+		bpf_probe_read_kernel(row->sock.v4.remote, 4, &tw->__tw_common.skc_daddr);
 	}
 }
 
@@ -109,7 +109,7 @@ SEC("?iter/tcp")
 int iter_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
-	struct pw_sock row = {};
+	struct pw_row row = {};
 	struct look look;
 	__u8 state;
 
@@ -125,18 +125,18 @@ int iter_tcp(struct bpf_iter__tcp *ctx)
 		return 0;
 	}
 	if (state == TCP_TIME_WAIT) {
-		row.head.kind = PW_SOCK;
-		row.head.size = sizeof(row);
-		row.head.time = bpf_ktime_get_boot_ns();
+		row.sock.head.kind = PW_SOCK;
+		row.sock.head.size = sizeof(row);
+		row.sock.head.time = bpf_ktime_get_boot_ns();
 		fill_time_wait(&row, (void *)common);
-		if (!wanted_proto(IPPROTO_TCP) || !wanted_port(row.head.port) || !wanted_netns(row.netns))
+		if (!wanted_proto(IPPROTO_TCP) || !wanted_port(row.sock.head.port) || !wanted_netns(row.sock.netns))
 			return 0;
 	} else {
 		look_at(&look, (struct sock *)common, IPPROTO_TCP, PW_HOW_NONE);
 		if (!fill_row(&row, &look))
 			return 0;
 	}
-	row.head.cookie = bpf_get_socket_cookie(common);
+	row.sock.head.cookie = bpf_get_socket_cookie(common);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }
@@ -145,7 +145,7 @@ SEC("?iter/udp")
 int iter_udp(struct bpf_iter__udp *ctx)
 {
 	struct udp_sock *udp = ctx->udp_sk;
-	struct pw_sock row = {};
+	struct pw_row row = {};
 	struct look look;
 
 	if (!udp || by_owner())
@@ -153,7 +153,7 @@ int iter_udp(struct bpf_iter__udp *ctx)
 	look_at(&look, (struct sock *)udp, BPF_CORE_READ((struct sock *)udp, sk_protocol), PW_HOW_NONE);
 	if (!fill_row(&row, &look))
 		return 0;
-	row.head.cookie = bpf_get_socket_cookie(udp);
+	row.sock.head.cookie = bpf_get_socket_cookie(udp);
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

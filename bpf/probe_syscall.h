@@ -67,11 +67,31 @@ static __always_inline bool wants_port(__s64 result)
 	return result == -EADDRNOTAVAIL || result == -EAGAIN;
 }
 
+/* A datagram socket took its port on the address that it was bound to, the wildcard mostly: the route's came after. */
+static __always_inline void on_datagram_exit(struct armed *slot)
+{
+	struct look look;
+
+	look_at_armed(&look, slot);
+	disarm(slot);
+	if (!look.port)
+		return;
+	if (!read_addr_locked(look.sk)) {
+		look.common.sk.skc_rcv_saddr = 0;
+		__builtin_memset(&look.common.sk.skc_v6_rcv_saddr, 0, 16);
+	}
+	if (admit(&look, current_task()))
+		record_sock(&look, !(look.flags & PW_F_KERNEL));
+}
+
 SEC("?tracepoint/syscalls/sys_exit_connect")
 int exit_connect(struct sys_exit *ctx)
 {
+	struct armed *slot = armed_here();
 	struct call call = {};
 
+	if (slot)
+		on_datagram_exit(slot);
 	if (wants_port(ctx->result) && read_call(&call))
 		denied_way(call.sk, PW_HOW_CONNECT, true, (void *)call.arguments[1], call.arguments[2], ctx->result);
 	return LET_PASS;

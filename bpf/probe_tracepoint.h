@@ -18,7 +18,7 @@ static __always_inline void on_state(const struct sock *sk, int left, int entere
 		return;
 	cookie = sk->__sk_common.skc_cookie.counter;
 	if (cookie && sk->sk_protocol == IPPROTO_TCP)
-		observe_tcp_close(sk, cookie, left);
+		observe_tcp_close(sk, cookie, left, sk->sk_err);
 }
 
 TRACE("?tp_btf/inet_sock_set_state", set_state, on_state(sk, left, entered), NOTHING,
@@ -30,7 +30,7 @@ static __always_inline void on_destroy(struct sock *sk)
 	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 
 	if (cookie && read_bucket(sk))
-		record_free(sk, cookie, sk->__sk_common.skc_num, sk->__sk_common.skc_state, 0);
+		record_free(sk->sk_err, cookie, sk->__sk_common.skc_num, sk->__sk_common.skc_state, 0);
 }
 
 TRACE("?tp_btf/tcp_destroy_sock", destroy_sock, on_destroy(sk), NOTHING, struct sock *sk)
@@ -45,7 +45,7 @@ int BPF_PROG(error_report, const struct sock *sk)
 	if (!cookie || (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE))
 		return 0;
 	if (sk->sk_err == ECONNABORTED && !read_locked(sk))
-		record_free(sk, cookie, read_held(sk, proto), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+		record_free(sk->sk_err, cookie, read_held(sk, proto), sk->__sk_common.skc_state, 0);
 	return 0;
 }
 
@@ -66,38 +66,17 @@ int BPF_PROG(timer_expire, struct timer_list *timer)
 
 /* ---- route look-ups, for the datagram socket that this task is connecting ---- */
 
-/* The look-up of a connect() comes at once; a later one is of another call, in which the port is only found. */
-#define ROUTE_NS 1000000
-
 static __always_inline int on_route(void)
 {
-	struct armed *slot;
+	struct armed *slot = armed_here();
 	struct look look;
-	struct sock *sk;
-	__u32 tid;
 
-	if (!arms)
+	if (!slot)
 		return 0;
-	tid = bpf_get_current_pid_tgid();
-	slot = armed_slot(tid);
-	if (!slot || slot->tid != tid || !tid)
-		return 0;
-	sk = (struct sock *)slot->sk;
-	/* An arm that nothing answered, of a connect() that failed early: the memory may be another socket's by now. */
-	if (read_cookie(sk) != slot->cookie) {
-		disarm(slot);
-		return 0;
-	}
-	look_at(&look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	look_at_armed(&look, slot);
 	if (!look.port)
 		return 0;
 	disarm(slot);
-	look.remote_port = slot->remote_port;
-	look.family = slot->family;
-	__builtin_memcpy(look.remote, slot->remote, 16);
-	look.cookie = slot->cookie;
-	if (bpf_ktime_get_boot_ns() - slot->time > ROUTE_NS)
-		look.flags |= PW_F_LATE;
 	if (admit(&look, current_task()))
 		record_sock(&look, !(look.flags & PW_F_KERNEL));
 	return 0;

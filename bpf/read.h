@@ -22,10 +22,13 @@ static __always_inline struct sock *plain_sock(void *typed)
 	return (struct sock *)(address + bpf_get_current_task());
 }
 
-/* Room for the kernel's own struct sock_common: that of vmlinux.h has the fields that are used, and is smaller. */
+/*
+ * Room for the kernel's own struct sock_common up to and with its cookie, 96 bytes where IPv6 is built in: that of
+ * vmlinux.h has the fields that are used, and is smaller.
+ */
 union common {
 	struct sock_common sk;
-	__u8 room[136];
+	__u8 room[104];
 };
 
 /* The first of a socket that matters, in one read instead of one for each field. */

@@ -54,23 +54,13 @@ static __always_inline void count_lost(__u32 reason)
 		__sync_fetch_and_add(count, 1);
 }
 
-/* The one reserve of the kernel side. Its time is read first: a record is never older than it says. */
-static __always_inline void *reserve(__u16 kind, __u64 size)
+/* The time is read before there is room on the ring: a record is never older than it says. */
+static __always_inline void head_on(struct pw_head *head, __u64 now, __u8 kind, __u16 size)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct pw_head *head = bpf_ringbuf_reserve(&ring, size, 0);
-
-	if (!head) {
-		count_lost(PW_LOST_RING);
-		if (kind == PW_SOCK)
-			count_lost(PW_LOST_RING_ALLOC);
-		return NULL;
-	}
 	__builtin_memset(head, 0, sizeof(*head));
 	head->kind = kind;
 	head->size = size;
 	head->time = now;
-	return head;
 }
 
 #define CALL_NS 1000000
@@ -79,14 +69,45 @@ static __always_inline void *reserve(__u16 kind, __u64 size)
  * No wake-up an event: the reader comes by timer, and is called when much has gathered; once, for each call is an
  * interrupt, and while a reader that has been called catches up the mark stays passed.
  */
-static __always_inline void submit(void *record)
+static __always_inline __u64 wake_by(__u64 now)
 {
-	__u64 now = ((const struct pw_head *)record)->time;
 	bool call = now - called_at_ns > CALL_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
 
 	if (call)
 		called_at_ns = now;
-	bpf_ringbuf_submit(record, call ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	return call ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void count_full(__u8 kind)
+{
+	count_lost(PW_LOST_RING);
+	if (kind == PW_SOCK)
+		count_lost(PW_LOST_RING_ALLOC);
+}
+
+/* For the rare and large: room on the ring, with a head. */
+static __always_inline void *reserve(__u8 kind, __u64 size)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct pw_head *head = bpf_ringbuf_reserve(&ring, size, 0);
+
+	if (!head) {
+		count_full(kind);
+		return NULL;
+	}
+	head_on(head, now, kind, size);
+	return head;
+}
+
+/* For the others: made on the stack, and onto the ring in one call. */
+static __always_inline bool put(const void *record, __u32 size)
+{
+	const struct pw_head *head = record;
+
+	if (!bpf_ringbuf_output(&ring, (void *)record, size, wake_by(head->time)))
+		return true;
+	count_full(head->kind);
+	return false;
 }
 
 static __always_inline bool wanted_proto(__u16 proto)
@@ -177,20 +198,25 @@ static __always_inline bool wanted_owner(struct task_struct *task)
  * short process is. A global function: the verifier goes through its loop once
  * a program, not once a path that leads here.
  */
-__attribute__((noinline)) int record_process(void)
+__attribute__((noinline)) int record_process(__u32 pid, __u64 start, __u32 exec_id)
 {
 	struct task_struct *task = current_task();
-	__u32 pid = task->tgid;
-	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
 	struct seen now = { .start = start, .exec_id = exec_id };
-	struct seen *before = bpf_map_lookup_elem(&seen, &pid);
+	__u64 mark = start ^ (__u64)exec_id << 40;
+	__u32 slot = pid & (TOLD_SLOTS - 1);
+	__u64 *told = bpf_map_lookup_elem(&told_last, &slot);
 	struct pw_process *process;
+	struct seen *before;
 
 	/* Nobody listens yet, and what is said now would not be said again. */
-	if (canary)
+	if (canary || (told && *told == mark))
 		return 0;
-	if (before && before->start == now.start && before->exec_id == now.exec_id)
+	before = bpf_map_lookup_elem(&seen, &pid);
+	if (before && before->start == now.start && before->exec_id == now.exec_id) {
+		if (told)
+			*told = mark;
 		return 0;
+	}
 	process = reserve(PW_PROCESS, sizeof(*process));
 	if (!process)
 		return 0;
@@ -199,25 +225,31 @@ __attribute__((noinline)) int record_process(void)
 	process->exec_id = now.exec_id;
 	process->pad = 0;
 	process->path_at = read_exe(task, process);
-	submit(process);
+	bpf_ringbuf_submit(process, wake_by(process->head.time));
 	if (bpf_map_update_elem(&seen, &pid, &now, BPF_ANY))
 		count_lost(PW_LOST_MAP);
 	return 0;
 }
 
-static __always_inline void fill_owner(struct pw_sock *record, struct task_struct *task)
+/* Pointers by calls, but for one: a typed load of one costs the verifier a search of the kernel's BTF by name. */
+static __always_inline void fill_owner_of(struct pw_sock *record, struct task_struct *task)
 {
 	struct task_struct *leader = task->group_leader;
-	const struct cred *cred = task->cred;
 
 	record->pid = task->tgid;
 	record->start = leader->start_boottime;
 	record->exec_id = task->self_exec_id;
-	/* Never NULL, but where BTF has the tag of RCU the verifier asks. */
-	if (cred)
-		record->uid = cred->uid.val;
-	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	record->uid = BPF_CORE_READ(task, cred, uid.val);
+	record->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &leader->comm);
+}
+
+/* The process at hand; global, as above. */
+__attribute__((noinline)) int fill_owner(struct pw_sock *record)
+{
+	if (record)
+		fill_owner_of(record, current_task());
+	return 0;
 }
 
 static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
@@ -235,29 +267,20 @@ static __always_inline void fill_socket(struct pw_sock *record, const struct loo
 	record->proto = look->proto;
 	record->family = family;
 	record->how = look->how;
-	record->error = BPF_CORE_READ(sk, sk_err);
+	record->head.error = BPF_CORE_READ(sk, sk_err);
 	if (family == AF_INET6) {
-		__builtin_memcpy(record->addr, &common->skc_v6_rcv_saddr, 16);
-		__builtin_memcpy(record->remote, &common->skc_v6_daddr, 16);
+		__builtin_memcpy(record->v6.addr, &common->skc_v6_rcv_saddr, 16);
+		__builtin_memcpy(record->v6.remote, look->family ? (void *)look->remote : (void *)&common->skc_v6_daddr, 16);
 	} else {
-		__builtin_memcpy(record->addr, &common->skc_rcv_saddr, 4);
-		__builtin_memcpy(record->remote, &common->skc_daddr, 4);
+		__builtin_memcpy(record->v4.addr, &common->skc_rcv_saddr, 4);
+		__builtin_memcpy(record->v4.remote, look->family ? (void *)look->remote : (void *)&common->skc_daddr, 4);
 	}
-	record->remote_port = bpf_ntohs(common->skc_dport);
-	if (look->family) {
-		record->remote_port = look->remote_port;
-		__builtin_memcpy(record->remote, look->remote, 16);
-	}
-}
-
-static __always_inline __u32 slot_of(__u64 key, __u32 slots)
-{
-	return (key * 0x9e3779b97f4a7c15ULL >> 40) & (slots - 1);
+	record->remote_port = look->family ? look->remote_port : bpf_ntohs(common->skc_dport);
 }
 
 static __always_inline bool already_said(__u64 cookie, __u16 port)
 {
-	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u32 slot = cookie & (SAID_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&said, &slot);
 
 	return note && cookie && *note == (cookie << 16 | port);
@@ -265,7 +288,7 @@ static __always_inline bool already_said(__u64 cookie, __u16 port)
 
 static __always_inline void forget_said(__u64 cookie)
 {
-	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u32 slot = cookie & (SAID_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&said, &slot);
 
 	if (note && *note >> 16 == (cookie & 0xffffffffffffULL))
@@ -274,7 +297,7 @@ static __always_inline void forget_said(__u64 cookie)
 
 static __always_inline void note_said(__u64 cookie, __u16 port)
 {
-	__u32 slot = slot_of(cookie, SAID_SLOTS);
+	__u32 slot = cookie & (SAID_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&said, &slot);
 
 	if (note)
@@ -284,23 +307,19 @@ static __always_inline void note_said(__u64 cookie, __u16 port)
 /* Says that look->sk holds look->port; true when it is on the ring. Without owner: the process at hand is not the one that allocated. */
 static __always_inline bool record_sock(const struct look *look, bool owner)
 {
-	struct task_struct *task = current_task();
-	struct pw_sock *record;
+	__u32 size = look->common.sk.skc_family == AF_INET6 ? sizeof(struct pw_sock) : PW_SOCK_V4;
+	struct pw_sock record = {};
 
-	if (owner)
-		record_process();
+	if (owner) {
+		fill_owner(&record);
+		record_process(record.pid, record.start, record.exec_id);
+	}
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))
 		note_said(look->cookie, look->port);
-	record = reserve(PW_SOCK, sizeof(*record));
-	if (!record)
-		return false;
-	__builtin_memset((void *)record + sizeof(record->head), 0, sizeof(*record) - sizeof(record->head));
-	fill_socket(record, look);
-	if (owner)
-		fill_owner(record, task);
-	submit(record);
-	return true;
+	head_on(&record.head, bpf_ktime_get_boot_ns(), PW_SOCK, size);
+	fill_socket(&record, look);
+	return put(&record, size);
 }
 
 /* Of the namespace that the start takes its proofs in: told, whatever the filters say. */
@@ -326,7 +345,7 @@ static __always_inline bool admit(struct look *look, struct task_struct *task)
 	return look->common.sk.skc_cookie.counter != 0;
 }
 
-/* Fills all of it but the common part, which is read. */
+/* Fills all of it but the common part, which is read, and whether the port was asked for. */
 static __always_inline void look_on(struct look *look, struct sock *sk, __u16 proto, __u8 how)
 {
 	__builtin_memset(look, 0, __builtin_offsetof(struct look, common));
@@ -334,16 +353,18 @@ static __always_inline void look_on(struct look *look, struct sock *sk, __u16 pr
 	look->proto = proto;
 	look->how = how;
 	look->port = proto == IPPROTO_TCP && !read_bucket(sk) ? 0 : look->common.sk.skc_num;
-	if (read_locked(sk))
-		look->flags |= PW_F_LOCKED;
-	else
-		look->flags |= PW_F_EPHEMERAL;
+}
+
+static __always_inline void look_at_lock(struct look *look)
+{
+	look->flags |= read_locked(look->sk) ? PW_F_LOCKED : PW_F_EPHEMERAL;
 }
 
 static __always_inline void look_at(struct look *look, struct sock *sk, __u16 proto, __u8 how)
 {
 	read_common(&look->common, sk);
 	look_on(look, sk, proto, how);
+	look_at_lock(look);
 }
 
 /*
@@ -407,7 +428,6 @@ static __always_inline void take_asked(struct look *look)
 	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (ASKED_SLOTS - 1);
 	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
 
-	look->flags &= ~(PW_F_EPHEMERAL | PW_F_LOCKED);
 	if (!note || *note >> 16 != ((__u64)look->sk & 0xffffffffffffULL))
 		look->flags |= PW_F_EPHEMERAL_UNKNOWN;
 	else if (*note & 0xffff)
@@ -425,71 +445,68 @@ static __always_inline struct armed *armed_slot(__u32 tid)
 
 /* ---- the other records ---- */
 
-static __always_inline void record_free(const struct sock *sk, __u64 cookie, __u16 port, __u8 state, __u8 flags)
+static __always_inline void record_free(__u8 error, __u64 cookie, __u16 port, __u8 state, __u8 flags)
 {
-	struct pw_free *record;
+	struct pw_head record;
 
-	/* Before the reserve: until it is tested, the verifier of 6.1 takes it for held on every path. */
 	if (!(flags & PW_F_HELD))
 		forget_said(cookie);
-	record = reserve(PW_FREE, sizeof(*record));
-	if (!record)
-		return;
-	record->head.cookie = cookie;
-	record->head.port = port;
-	record->head.state = state;
-	record->head.flags = flags;
-	record->error = BPF_CORE_READ(sk, sk_err);
-	record->pad = 0;
-	submit(record);
+	head_on(&record, bpf_ktime_get_boot_ns(), PW_FREE, sizeof(record));
+	record.cookie = cookie;
+	record.port = port;
+	record.state = state;
+	record.flags = flags;
+	record.error = error;
+	put(&record, sizeof(record));
 }
 
 static __always_inline void record_tw(__u16 kind, const struct inet_timewait_sock *tw, __u64 cookie, __u8 flags,
 				      __u32 ended)
 {
-	struct pw_tw *record;
+	struct pw_tw record;
 
 	if (kind == PW_TW_START && !(flags & PW_F_HELD))
 		forget_said(cookie);
-	record = reserve(kind, sizeof(*record));
-	if (!record)
-		return;
-	record->head.cookie = cookie;
-	record->head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
-	record->head.state = TCP_TIME_WAIT;
-	record->head.flags = flags;
-	record->tw = (__u64)tw;
-	record->net = (__u64)BPF_CORE_READ(tw, __tw_common.skc_net.net);
-	record->net_cookie = BPF_CORE_READ(tw, __tw_common.skc_net.net, net_cookie);
-	record->ended = ended;
-	record->pad = 0;
-	submit(record);
+	head_on(&record.head, bpf_ktime_get_boot_ns(), kind, sizeof(record));
+	record.head.cookie = cookie;
+	record.head.port = BPF_CORE_READ(tw, __tw_common.skc_num);
+	record.head.state = TCP_TIME_WAIT;
+	record.head.flags = flags;
+	record.tw = (__u64)tw;
+	record.net = (__u64)BPF_CORE_READ(tw, __tw_common.skc_net.net);
+	record.net_cookie = BPF_CORE_READ(tw, __tw_common.skc_net.net, net_cookie);
+	record.ended = ended;
+	record.pad = 0;
+	put(&record, sizeof(record));
+}
+
+/* The process at hand; our own walk of descriptors may be left with the last reference: then who closed it is not known. */
+__attribute__((noinline)) int fill_closer(struct pw_close *record)
+{
+	struct task_struct *task = current_task();
+
+	if (!record || (__u32)task->tgid == tracer)
+		return 0;
+	record->pid = task->tgid;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &task->group_leader->comm);
+	return 0;
 }
 
 static __always_inline void record_close(__u64 cookie, __u16 proto, __u16 port, __u8 state)
 {
-	struct task_struct *task = current_task();
-	struct pw_close *record = reserve(PW_CLOSE, sizeof(*record));
+	struct pw_close record = {};
 
-	if (!record)
-		return;
-	record->head.cookie = cookie;
-	record->head.port = port;
-	record->head.state = state;
-	record->head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
-	record->pid = 0;
-	record->pad = 0;
-	__builtin_memset(record->comm, 0, sizeof(record->comm));
-	/* Our own walk of descriptors may be left with the last reference: then who closed it is not known. */
-	if ((__u32)task->tgid != tracer) {
-		record->pid = task->tgid;
-		bpf_probe_read_kernel(record->comm, sizeof(record->comm), &task->group_leader->comm);
-	}
-	submit(record);
+	head_on(&record.head, bpf_ktime_get_boot_ns(), PW_CLOSE, sizeof(record));
+	record.head.cookie = cookie;
+	record.head.port = port;
+	record.head.state = state;
+	record.head.flags = port && proto == IPPROTO_TCP ? PW_F_HELD : 0;
+	fill_closer(&record);
+	put(&record, sizeof(record));
 }
 
 /* A TCP socket came to CLOSE: its port is back, over to a TIME_WAIT, or kept because it was asked for by number. */
-static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cookie, __u8 left)
+static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cookie, __u8 left, __u8 error)
 {
 	struct inet_timewait_sock *tw = NULL;
 	__u8 held;
@@ -500,10 +517,10 @@ static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cooki
 	if (tw)
 		record_tw(PW_TW_START, tw, cookie, held, 0);
 	else if (!held || left == TCP_LISTEN)
-		record_free(sk, cookie, read_stale_port(sk), left, held);
+		record_free(error, cookie, read_stale_port(sk), left, held);
 }
 
-/* This thread connected it, and no route look-up told of it: a multicast or broadcast by a bound device needs none. */
+/* This thread connected it, and nothing told of it: io_uring's has no end, a multicast by a bound device no route. */
 static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -527,6 +544,15 @@ static __always_inline bool late_port(const struct look *look)
 	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || look->flags & PW_F_LOCKED;
 }
 
+/* Is this port one to be told of late? Looks at the lock only then. */
+static __always_inline bool is_unsaid(struct look *look)
+{
+	if (!look->port || by_owner() || already_said(look->cookie, look->port))
+		return false;
+	look_at_lock(look);
+	return late_port(look);
+}
+
 /*
  * The last descriptor of a socket is closed. A macro like observe(); sk_ is the
  * plain pointer, of an MPTCP socket its first subflow: then outer_ is
@@ -539,8 +565,7 @@ static __always_inline bool late_port(const struct look *look)
 		if (!accepted_in_passing(&end_.common.sk, proto_)) {                                 \
 			look_on(&end_, sk_, proto_, PW_HOW_NONE);                                 \
 			end_.cookie = end_.common.sk.skc_cookie.counter;                             \
-			if (end_.port && !already_said(end_.cookie, end_.port) &&                 \
-			    late_port(&end_) && !by_owner()) {                                    \
+			if (is_unsaid(&end_)) {                                                   \
 				end_.flags |= PW_F_LATE;                                          \
 				end_.stranger = !is_armed(sk_, end_.cookie);                      \
 				if (end_.cookie || outer_ == IPPROTO_TCP || proto_ != IPPROTO_TCP) \
@@ -558,7 +583,8 @@ static __always_inline int observe_put_port(const struct sock *sk)
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
-		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), BPF_CORE_READ(sk, __sk_common.skc_state), 0);
+		record_free(BPF_CORE_READ(sk, sk_err), cookie, BPF_CORE_READ(sk, __sk_common.skc_num),
+			    BPF_CORE_READ(sk, __sk_common.skc_state), 0);
 	return 0;
 }
 
@@ -568,7 +594,7 @@ static __always_inline int observe_listen_stop(const struct sock *sk)
 	__u64 cookie = read_cookie(sk);
 
 	if (cookie && read_bucket(sk))
-		record_free(sk, cookie, BPF_CORE_READ(sk, __sk_common.skc_num), TCP_LISTEN, PW_F_HELD);
+		record_free(BPF_CORE_READ(sk, sk_err), cookie, BPF_CORE_READ(sk, __sk_common.skc_num), TCP_LISTEN, PW_F_HELD);
 	return 0;
 }
 
@@ -626,6 +652,41 @@ static __always_inline void disarm(struct armed *slot)
 	__sync_fetch_and_add(&arms, -1);
 }
 
+/* The arm of this thread, if it is in a connect(). */
+static __always_inline struct armed *armed_here(void)
+{
+	struct armed *slot;
+	__u32 tid;
+
+	if (!arms)
+		return NULL;
+	tid = bpf_get_current_pid_tgid();
+	slot = armed_slot(tid);
+	if (!slot || slot->tid != tid || !tid)
+		return NULL;
+	if (read_cookie((struct sock *)slot->sk) == slot->cookie)
+		return slot;
+	/* An arm that nothing answered, of a connect() that failed early: the memory is another socket's by now. */
+	disarm(slot);
+	return NULL;
+}
+
+/* What tells of a connect() comes at once; a later one is of another call, in which the port is only found. */
+#define ARMED_NS 1000000
+
+static __always_inline void look_at_armed(struct look *look, const struct armed *slot)
+{
+	struct sock *sk = (struct sock *)slot->sk;
+
+	look_at(look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	look->cookie = slot->cookie;
+	look->remote_port = slot->remote_port;
+	look->family = slot->family;
+	__builtin_memcpy(look->remote, slot->remote, 16);
+	if (bpf_ktime_get_boot_ns() - slot->time > ARMED_NS)
+		look->flags |= PW_F_LATE;
+}
+
 /* The socket that this thread is connecting, and whether it had a port before; once. */
 static __always_inline bool take_armed(struct look *look, bool *had_port)
 {
@@ -653,7 +714,7 @@ static __always_inline void observe_datagram(struct look *look, bool had_port)
 	if (had_port)
 		doubt_all(look);
 	if (!look->port)
-		record_free(sk, look->cookie, 0, TCP_ESTABLISHED, 0);
+		record_free(BPF_CORE_READ(sk, sk_err), look->cookie, 0, TCP_ESTABLISHED, 0);
 	else if (admit(look, current_task()))
 		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
 }

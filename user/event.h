@@ -68,7 +68,7 @@ struct event {
 	struct event_addr remote;	/* family 0: none */
 
 	struct event_process process;	/* PW_SOCK, PW_DENIED, PW_CLOSE (pid and comm), PW_PROCESS (no comm) */
-	uint32_t error;			/* PW_SOCK, PW_FREE: sk_err then; PW_DENIED: of the call; positive errno, 0 */
+	uint32_t error;			/* sk_err then; PW_DENIED: of the call; positive errno, 0 */
 	enum pw_ended ended;		/* PW_TW_END */
 	uint64_t tw;			/* PW_TW_START, PW_TW_END */
 	uint64_t net, net_cookie;	/* PW_TW_START: of its network namespace, for struct pw_look */

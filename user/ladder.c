@@ -46,6 +46,8 @@ const struct hook ladder[LADDER_HOOKS] = {
 	  { { "fentry", EXACT, "each UDP connect()", { "fentry_dgram_connect", "fexit_dgram_connect" }, "bind" },
 	    { "kprobe", "of UDP-Lite, a port is seen at the close", "each UDP connect()",
 	      { "connect4", "connect6", "kprobe_dgram_connect", "kretprobe_dgram_connect" }, NULL },
+	    { "tracepoint", DISCONNECT "; io_uring's and a 32-bit program's port at its next call", "each connect()",
+	      { "connect4", "connect6", "exit_connect" }, "connect-denied" },
 	    { "cgroup", DISCONNECT, "each connect() and each route look-up",
 	      { "connect4", "connect6", "route4", "route6" }, NULL },
 	    { "cgroup", DISCONNECT "; IPv4 only", "each connect() and each route look-up", { "connect4", "route4" },

@@ -287,7 +287,7 @@ static struct bpf_link *iterator(struct probe *p, enum probe_rows rows)
 int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, void *arg)
 {
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(iterator(p, rows)));
-	_Alignas(struct pw_sock) char space[WALK_BYTES];
+	_Alignas(struct pw_row) char space[WALK_BYTES];
 	size_t have = 0;
 	struct event event;
 
@@ -302,9 +302,9 @@ int probe_walk(struct probe *p, enum probe_rows rows, probe_event_fn on_row, voi
 		if (got <= 0)
 			return got < 0 ? -errno : 0;
 		have += (size_t)got;
-		for (; have - at >= sizeof(struct pw_sock); at += sizeof(struct pw_sock)) {
+		for (; have - at >= sizeof(struct pw_row); at += sizeof(struct pw_row)) {
 			/* A cookie of 0 is a socket that could not be given one: nothing can be said of it. */
-			if (!event_decode(space + at, sizeof(struct pw_sock), &event))
+			if (!event_decode(space + at, sizeof(struct pw_row), &event))
 				on_row(arg, &event);
 		}
 		memmove(space, space + at, have - at);

@@ -31,7 +31,6 @@
 union record {
 	struct pw_head head;
 	struct pw_sock sock;
-	struct pw_free free;
 	struct pw_close close;
 	struct pw_tw tw;
 };
@@ -95,7 +94,9 @@ static union record *add(struct world *w, enum pw_kind kind, size_t size, uint64
 /* Every port once, then again towards another address; every fourth socket IPv6. */
 static void add_sock(struct world *w, uint8_t proto, uint64_t cookie)
 {
-	struct pw_sock *s = &add(w, PW_SOCK, sizeof(*s), cookie)->sock;
+	bool v4 = cookie % 4;
+	struct pw_sock *s = &add(w, PW_SOCK, v4 ? PW_SOCK_V4 : sizeof(*s), cookie)->sock;
+	uint8_t *remote = v4 ? s->v4.remote : s->v6.remote;
 	uint32_t pid = (uint32_t)(cookie % PROCESSES);
 
 	s->sk = 0xffff888000000000 + cookie * 2048;
@@ -103,17 +104,17 @@ static void add_sock(struct world *w, uint8_t proto, uint64_t cookie)
 	s->pid = 400000000 + pid;
 	s->netns = 4026531840;
 	s->proto = proto;
-	s->family = cookie % 4 ? AF_INET : AF_INET6;
+	s->family = v4 ? AF_INET : AF_INET6;
 	s->how = proto == IPPROTO_TCP ? PW_HOW_CONNECT : PW_HOW_BIND;
-	s->addr[0] = 10;
+	s->v6.addr[0] = 10;
 	s->head.flags = PW_F_EPHEMERAL;
 	s->head.state = proto == IPPROTO_TCP ? STATE_SYN_SENT : STATE_CLOSE;
 	snprintf(s->comm, sizeof(s->comm), "client-%u", pid);
 	if (proto != IPPROTO_TCP)
 		return;
 	s->remote_port = 443;
-	s->remote[0] = 10;
-	s->remote[3] = (uint8_t)(cookie / PORTS % 200 + 1);
+	remote[0] = 10;
+	remote[3] = (uint8_t)(cookie / PORTS % 200 + 1);
 }
 
 static void add_close(struct world *w, uint8_t proto, uint64_t cookie)
@@ -154,7 +155,7 @@ static void add_turn(struct world *w, const struct contest *c)
 	}
 	add_close(w, c->proto, w->next);
 	if (c->proto == IPPROTO_TCP)
-		add(w, PW_FREE, sizeof(struct pw_free), w->next)->head.state = STATE_ESTABLISHED;
+		add(w, PW_FREE, sizeof(struct pw_head), w->next)->head.state = STATE_ESTABLISHED;
 }
 
 /* ---- what is measured ---- */

@@ -191,16 +191,20 @@ static void check_holder(struct report *r, const struct seen *s, const struct ha
 		       other ? (long)h->actor : SEEN_NULL);
 }
 
+bool truth_of_base(void)
+{
+	const char *rung = getenv("E2E_RUNG");
+
+	return !getenv("E2E_GUEST") || (rung && !strcmp(rung, "base"));
+}
+
 /*
  * The base takes a route look-up within a millisecond for that of the connect() before it. Where a millisecond is
  * short it says so, and is right all the same.
  */
 static bool may_be_slow(const struct life *life, const struct seen *s)
 {
-	const char *rung = getenv("E2E_RUNG");
-	bool base = !getenv("E2E_GUEST") || (rung && !strcmp(rung, "base"));
-
-	return base && slow() > 1 && s->kind == KIND_ALLOCATE && life->how == HOW_CONNECT && life->proto != IPPROTO_TCP;
+	return truth_of_base() && slow() > 1 && s->kind == KIND_ALLOCATE && life->how == HOW_CONNECT && life->proto != IPPROTO_TCP;
 }
 
 static void check_time(struct report *r, const struct seen *s, const struct happening *h)

@@ -79,4 +79,7 @@ unsigned truth_differs(const struct truth *truth, const struct run *run, bool sa
 /* Lifetime rules that hold for any stream: one start, at most one release, nothing after it, times consistent. */
 unsigned stream_breaks_rules(const struct run *run, bool say);
 
+/* Is what is seen seen by the base's hooks? In a guest $E2E_RUNG says so. */
+bool truth_of_base(void);
+
 #endif

@@ -6,10 +6,10 @@
 
 #include "tests/unit/unit.h"
 
-static struct pw_head head(uint16_t kind, size_t size)
+static struct pw_head head(uint8_t kind, size_t size)
 {
 	return (struct pw_head){
-		.kind = kind, .size = (uint16_t)size, .port = 40000, .flags = PW_F_EPHEMERAL | PW_F_LOCKED,
+		.kind = kind, .error = ECONNREFUSED, .size = (uint16_t)size, .port = 40000, .flags = PW_F_EPHEMERAL | PW_F_LOCKED,
 		.state = STATE_LISTEN, .time = 123456789012345, .cookie = 0x123456789abcdef0,
 	};
 }
@@ -17,14 +17,36 @@ static struct pw_head head(uint16_t kind, size_t size)
 static struct pw_sock sock(void)
 {
 	struct pw_sock wire = {
-		.head = head(PW_SOCK, sizeof(wire)), .sk = 11, .bucket = 12, .start = 13, .cgroup = 14, .pid = 15,
+		.head = head(PW_SOCK, PW_SOCK_V4), .sk = 11, .start = 13, .cgroup = 14, .pid = 15,
 		.uid = 16, .exec_id = 17, .netns = 4026531840u, .remote_port = 443, .proto = IPPROTO_TCP,
-		.family = AF_INET, .how = PW_HOW_CONNECT, .error = ECONNREFUSED, .by_connect = 1,
-		.traits = PW_T_REUSE | PW_T_DEAD, .bound_dev = 18, .sock_uid = 19,
-		.addr = { 127, 0, 0, 1 },
-		.remote = { 93, 184, 216, 34 }, .comm = "sixteen-or-more",
+		.family = AF_INET, .how = PW_HOW_CONNECT, .comm = "sixteen-or-more",
+		.v4 = { .addr = { 127, 0, 0, 1 }, .remote = { 93, 184, 216, 34 } },
 	};
 
+	return wire;
+}
+
+static struct pw_sock sock_v6(void)
+{
+	struct pw_sock wire = sock();
+
+	wire.head.size = sizeof(wire);
+	wire.family = AF_INET6;
+	for (size_t i = 0; i < 16; i++) {
+		wire.v6.addr[i] = (uint8_t)(0x20 + i);
+		wire.v6.remote[i] = (uint8_t)(0x40 + i);
+	}
+	return wire;
+}
+
+static struct pw_row row(void)
+{
+	struct pw_row wire = {
+		.sock = sock(), .bucket = 12, .by_connect = 1, .traits = PW_T_REUSE | PW_T_DEAD, .bound_dev = 18, .sock_uid = 19,
+	};
+
+	wire.sock.head.flags |= PW_F_ROW;
+	wire.sock.head.size = sizeof(wire);
 	return wire;
 }
 
@@ -52,76 +74,89 @@ static void check_head(const struct event *e, enum pw_kind kind)
 	assert_int_equal(e->cookie, 0x123456789abcdef0);
 }
 
+static void check_sock(const struct event *e)
+{
+	assert_int_equal(e->sk, 11);
+	assert_int_equal(e->process.start, 13);
+	assert_int_equal(e->process.cgroup, 14);
+	assert_int_equal(e->process.pid, 15);
+	assert_int_equal(e->process.uid, 16);
+	assert_int_equal(e->process.exec_id, 17);
+	assert_string_equal(e->process.comm, "sixteen-or-more");
+	assert_int_equal(e->netns, 4026531840u);
+	assert_int_equal(e->proto, IPPROTO_TCP);
+	assert_int_equal(e->how, PW_HOW_CONNECT);
+	assert_int_equal(e->error, ECONNREFUSED);
+	assert_false(e->accepted);
+	assert_int_equal(e->addr.family, AF_INET);
+	assert_memory_equal(e->addr.bytes, "\x7f\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	assert_int_equal(e->remote.family, AF_INET);
+	assert_memory_equal(e->remote.bytes, "\x5d\xb8\xd8\x22\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	assert_int_equal(e->remote_port, 443);
+}
+
 static void socket_record(void **state)
 {
 	struct pw_sock wire = sock();
 	struct event e;
 
 	(void)state;
-	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
+	assert_int_equal(decode(&wire, PW_SOCK_V4, &e), 0);
 	check_head(&e, PW_SOCK);
-	assert_int_equal(e.sk, 11);
+	check_sock(&e);
+	assert_int_equal(e.bucket, 0);
+	assert_int_equal(e.traits, 0);
+}
+
+static void row_record(void **state)
+{
+	struct pw_row wire = row();
+	struct event e;
+
+	(void)state;
+	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
+	assert_int_equal(e.flags, PW_F_EPHEMERAL | PW_F_LOCKED | PW_F_ROW);
+	check_sock(&e);
 	assert_int_equal(e.bucket, 12);
-	assert_int_equal(e.process.start, 13);
-	assert_int_equal(e.process.cgroup, 14);
-	assert_int_equal(e.process.pid, 15);
-	assert_int_equal(e.process.uid, 16);
-	assert_int_equal(e.process.exec_id, 17);
-	assert_string_equal(e.process.comm, "sixteen-or-more");
-	assert_int_equal(e.netns, 4026531840u);
-	assert_int_equal(e.proto, IPPROTO_TCP);
-	assert_int_equal(e.how, PW_HOW_CONNECT);
-	assert_int_equal(e.error, ECONNREFUSED);
 	assert_true(e.by_connect);
 	assert_int_equal(e.traits, PW_T_REUSE | PW_T_DEAD);
 	assert_int_equal(e.bound_dev, 18);
 	assert_int_equal(e.sock_uid, 19);
-	assert_false(e.accepted);
-	assert_int_equal(e.addr.family, AF_INET);
-	assert_memory_equal(e.addr.bytes, "\x7f\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0", 16);
-	assert_int_equal(e.remote.family, AF_INET);
-	assert_memory_equal(e.remote.bytes, "\x5d\xb8\xd8\x22\0\0\0\0\0\0\0\0\0\0\0\0", 16);
-	assert_int_equal(e.remote_port, 443);
 }
 
-/* The kernel leaves what it likes behind an IPv4 address: that must not make two of one. */
+/* What is behind an IPv4 address, where there is something, must not make two of one. */
 static void ipv4_address_is_four_bytes(void **state)
 {
-	struct pw_sock wire = sock();
+	struct pw_row wire = row();
 	struct event e;
 
 	(void)state;
-	memset(wire.addr + 4, 0xaa, 12);
-	memset(wire.remote + 4, 0xaa, 12);
+	memset((char *)&wire.sock + PW_SOCK_V4, 0xaa, sizeof(wire.sock) - PW_SOCK_V4);
 	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
-	assert_memory_equal(e.addr.bytes, "\x7f\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0", 16);
-	assert_memory_equal(e.remote.bytes, "\x5d\xb8\xd8\x22\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	check_sock(&e);
 }
 
 static void ipv6_address_is_sixteen(void **state)
 {
-	struct pw_sock wire = sock();
+	struct pw_sock wire = sock_v6();
 	struct event e;
 
 	(void)state;
-	wire.family = AF_INET6;
-	for (size_t i = 0; i < 16; i++)
-		wire.addr[i] = (uint8_t)(0x20 + i);
 	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
 	assert_int_equal(e.addr.family, AF_INET6);
-	assert_memory_equal(e.addr.bytes, wire.addr, 16);
+	assert_memory_equal(e.addr.bytes, wire.v6.addr, 16);
 	assert_int_equal(e.remote.family, AF_INET6);
+	assert_memory_equal(e.remote.bytes, wire.v6.remote, 16);
 }
 
 static void mapped_address_is_ipv4(void **state)
 {
 	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 9 };
-	struct pw_sock wire = sock();
+	struct pw_sock wire = sock_v6();
 	struct event e;
 
 	(void)state;
-	wire.family = AF_INET6;
-	memcpy(wire.addr, mapped, 16);
+	memcpy(wire.v6.addr, mapped, 16);
 	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
 	assert_int_equal(e.addr.family, AF_INET);
 	assert_memory_equal(e.addr.bytes, "\x7f\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\0", 16);
@@ -135,7 +170,7 @@ static void no_remote_port_is_no_remote_end(void **state)
 
 	(void)state;
 	wire.remote_port = 0;
-	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
+	assert_int_equal(decode(&wire, PW_SOCK_V4, &e), 0);
 	assert_int_equal(e.remote.family, 0);
 	assert_int_equal(e.remote_port, 0);
 }
@@ -148,7 +183,7 @@ static void name_without_end_is_ended(void **state)
 
 	(void)state;
 	memset(wire.comm, 'x', sizeof(wire.comm));
-	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
+	assert_int_equal(decode(&wire, PW_SOCK_V4, &e), 0);
 	assert_string_equal(e.process.comm, "xxxxxxxxxxxxxxx");
 	memset(closed.comm, 'y', sizeof(closed.comm));
 	assert_int_equal(decode(&closed, sizeof(closed), &e), 0);
@@ -157,14 +192,15 @@ static void name_without_end_is_ended(void **state)
 
 static void denied_record(void **state)
 {
-	struct pw_sock wire = sock();
+	struct pw_row wire = row();
 	struct event e;
 
 	(void)state;
-	wire.head.kind = PW_DENIED;
-	wire.head.port = 0;
-	wire.head.cookie = 0;
-	wire.error = EADDRNOTAVAIL;
+	wire.sock.head.kind = PW_DENIED;
+	wire.sock.head.flags = 0;
+	wire.sock.head.port = 0;
+	wire.sock.head.cookie = 0;
+	wire.sock.head.error = EADDRNOTAVAIL;
 	wire.traits = PW_T_REUSE | PW_T_V6ONLY;
 	wire.bound_dev = 3;
 	wire.sock_uid = 65534;
@@ -179,22 +215,22 @@ static void denied_record(void **state)
 	assert_int_equal(e.bound_dev, 3);
 	assert_int_equal(e.sock_uid, 65534);
 	assert_int_equal(e.process.pid, 15);
-	wire.error = 0;
+	wire.sock.head.error = 0;
 	assert_int_equal(decode(&wire, sizeof(wire), &e), -EBADMSG);
-	wire.error = EACCES;
-	wire.how = PW_HOW_NONE;
+	wire.sock.head.error = EACCES;
+	wire.sock.how = PW_HOW_NONE;
 	assert_int_equal(decode(&wire, sizeof(wire), &e), -EBADMSG);
 }
 
 static void free_record(void **state)
 {
-	struct pw_free wire = { .head = head(PW_FREE, sizeof(wire)), .error = ECONNRESET };
+	struct pw_head wire = head(PW_FREE, sizeof(wire));
 	struct event e;
 
 	(void)state;
 	assert_int_equal(decode(&wire, sizeof(wire), &e), 0);
 	check_head(&e, PW_FREE);
-	assert_int_equal(e.error, ECONNRESET);
+	assert_int_equal(e.error, ECONNREFUSED);
 	assert_int_equal(e.process.pid, 0);
 }
 
@@ -256,15 +292,17 @@ static void process_record(void **state)
 		struct pw_sock wire = sock();						\
 		struct event e;								\
 											\
-		assert_int_equal(decode(&wire, sizeof(wire), &e), 0);			\
+		assert_int_equal(decode(&wire, PW_SOCK_V4, &e), 0);			\
 		change;									\
-		assert_int_equal(decode(&wire, sizeof(wire), &e), -EBADMSG);		\
+		assert_int_equal(decode(&wire, PW_SOCK_V4, &e), -EBADMSG);		\
 	} while (0)
 
 static void field_out_of_its_range_is_refused(void **state)
 {
 	(void)state;
 	REFUSED(wire.family = AF_UNIX);
+	REFUSED(wire.family = AF_INET6);
+	REFUSED(wire.head.flags |= PW_F_ROW);
 	REFUSED(wire.family = 0);
 	REFUSED(wire.proto = IPPROTO_SCTP);
 	REFUSED(wire.proto = IPPROTO_ICMP);
@@ -273,7 +311,7 @@ static void field_out_of_its_range_is_refused(void **state)
 	REFUSED(wire.head.cookie = 0);
 	REFUSED(wire.head.kind = PW_NONE);
 	REFUSED(wire.head.kind = PW_KIND_END);
-	REFUSED(wire.head.kind = 0xffff);
+	REFUSED(wire.head.kind = 0xff);
 	REFUSED(wire.head.kind = PW_CLOSE);
 	REFUSED(wire.head.size--);
 	REFUSED(wire.head.size = 0);
@@ -294,14 +332,15 @@ static void process_out_of_its_range_is_refused(void **state)
 }
 
 static const size_t sizes[] = {
-	[PW_SOCK] = sizeof(struct pw_sock), [PW_FREE] = sizeof(struct pw_free), [PW_CLOSE] = sizeof(struct pw_close),
+	[PW_SOCK] = sizeof(struct pw_sock), [PW_FREE] = sizeof(struct pw_head), [PW_CLOSE] = sizeof(struct pw_close),
 	[PW_TW_START] = sizeof(struct pw_tw), [PW_TW_END] = sizeof(struct pw_tw),
-	[PW_PROCESS] = sizeof(struct pw_process), [PW_DENIED] = sizeof(struct pw_sock),
+	[PW_PROCESS] = sizeof(struct pw_process), [PW_DENIED] = sizeof(struct pw_row),
 };
 
 union wire {
 	struct pw_head head;
 	struct pw_sock sock;
+	struct pw_row row;
 	struct pw_process process;
 	struct pw_tw tw;
 	unsigned char bytes[2048];
@@ -314,7 +353,7 @@ static void size_of_another_kind_is_refused(void **state)
 	struct event e;
 
 	(void)state;
-	for (uint16_t kind = PW_SOCK; kind < PW_KIND_END; kind++) {
+	for (uint8_t kind = PW_SOCK; kind < PW_KIND_END; kind++) {
 		for (size_t size = 0; size <= sizes[kind] + 16; size++) {
 			wire.head = head(kind, size);
 			if (kind != PW_SOCK && kind != PW_PROCESS && kind != PW_DENIED && size == sizes[kind])
@@ -382,7 +421,7 @@ static void random_records_do_no_harm(void **state)
 
 	(void)state;
 	for (size_t round = 0; round < 30000; round++) {
-		uint16_t kind = (uint16_t)(PW_SOCK + unit_random(&random) % (PW_KIND_END - PW_SOCK));
+		uint8_t kind = (uint8_t)(PW_SOCK + unit_random(&random) % (PW_KIND_END - PW_SOCK));
 
 		randomize(&random, &wire, kind == PW_PROCESS ? sizeof(struct pw_process) - PW_PATH : sizes[kind]);
 		wire.head.kind = kind;
@@ -407,6 +446,7 @@ static void random_records_do_no_harm(void **state)
 
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(socket_record),
+	cmocka_unit_test(row_record),
 	cmocka_unit_test(ipv4_address_is_four_bytes),
 	cmocka_unit_test(ipv6_address_is_sixteen),
 	cmocka_unit_test(mapped_address_is_ipv4),

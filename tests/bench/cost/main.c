@@ -379,9 +379,9 @@ static void print_figures(void)
 	print_sockets(&tracers[0]);
 	print_churn();
 	/* The ring puts 8 bytes before each. */
-	printf("| on the ring: an allocation | %zu B |\n| a close | %zu B |\n| a release | %zu B |\n"
+	printf("| on the ring: an allocation, IPv4 | %zu B |\n| a close | %zu B |\n| a release | %zu B |\n"
 	       "| a TIME_WAIT's beginning or end | %zu B |\n| a process, once | %zu B |\n",
-	       sizeof(struct pw_sock) + 8, sizeof(struct pw_close) + 8, sizeof(struct pw_free) + 8,
+	       (size_t)PW_SOCK_V4 + 8, sizeof(struct pw_close) + 8, sizeof(struct pw_head) + 8,
 	       sizeof(struct pw_tw) + 8, sizeof(struct pw_process) + 8);
 }
 

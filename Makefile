@@ -58,8 +58,8 @@ BENCH	:= $(patsubst tests/bench/%.c,$(O)/bench-%,$(sort $(wildcard tests/bench/*
 COST_OBJS := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/bench/cost/*.c)))
 TIDY	:= $(SRCS:%.c=$(O)/lint/%.tidy)
 
-# The parts of `make check`, in this order; golden and e2e once their sources are there.
-PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint counts kernels
+# The parts of `make check`, in this order; golden and e2e once their sources are there. The guests run beside them.
+PARTS	:= layers unit $(if $(GOLDEN),golden) $(if $(E2E),e2e) asan lint counts -- kernels
 
 .DELETE_ON_ERROR:
 .SUFFIXES:

@@ -85,7 +85,7 @@ static void waiting_client(struct work *w, void *arg)
 	ws_connect_ok(&s, *(uint16_t *)arg);
 	if (read(s.fd, &c, 1) != 0)
 		work_die("data where the end was due");
-	ws_close(&s);
+	ws_close_second(&s);
 }
 
 static void server_closes_first(struct work *w)

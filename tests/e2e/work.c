@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define TIME_WAIT_AT_LEAST (59 * SECOND)
+#define RETRANSMITTED (250 * MS)	/* TCP_RTO_MIN, 200 ms, and some */
 
 void work_die(const char *format, ...)
 {
@@ -409,6 +410,17 @@ void ws_close(struct wsock *s)
 		return;
 	ws_say(s, KIND_CLOSE, t0, t1);
 	ws_lost(s, CAUSE_CLOSE, NULL, t0, t1);
+}
+
+void ws_close_second(struct wsock *s)
+{
+	int64_t t0 = now_ns(), t1;
+
+	close(s->fd);
+	t1 = now_ns();
+	s->fd = -1;
+	ws_say(s, KIND_CLOSE, t0, t1);
+	ws_lost(s, CAUSE_CLOSE, NULL, t0, t1 + RETRANSMITTED);
 }
 
 struct happening *ws_close_waits(struct wsock *s)

@@ -66,6 +66,9 @@ uint16_t ws_port(const struct wsock *s);
 
 /* close() by the last holder: close, release at once or as soon as the other end has answered. */
 void ws_close(struct wsock *s);
+
+/* The same after the other end: its answer to our FIN may be lost between two states of its own, and is asked for again. */
+void ws_close_second(struct wsock *s);
 /*
  * close() by the last holder on the side that has to wait: close, time_wait, and the release a minute later, which is
  * returned (optional, so that nobody need wait for it).

@@ -260,6 +260,14 @@ static int open_one(const struct dbfile *file, int dir, const char *suffix, int 
 	return r;
 }
 
+/* As mktemp(1) leaves it: nothing is lost with it. */
+static bool is_empty(const struct dbfile *file, const struct stat *st)
+{
+	bool ours = st->st_uid == file->user.uid || (st->st_uid == geteuid() && st->st_nlink == 1);
+
+	return S_ISREG(st->st_mode) && !st->st_size && ours;
+}
+
 /* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
 static void remove_leftovers(const struct dbfile *file, int dir)
 {
@@ -271,7 +279,7 @@ static void remove_leftovers(const struct dbfile *file, int dir)
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
 		if (errno != ENOENT)
 			return;
-	} else if (!S_ISREG(st.st_mode) || st.st_size || st.st_uid != file->user.uid) {
+	} else if (!is_empty(file, &st)) {
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {

@@ -192,12 +192,23 @@ static void links_above_are_not_followed(void **state)
 
 static void others_files_are_refused(void **state)
 {
+	struct store_files files = STORE_FILES_INIT;
 	struct place *place = fresh();
+	struct stat st;
 
 	(void)state;
-	write_text(place->path, "");
+	write_text(place->path, "of another");
 	place->file.user.uid++;
 	refuse(place, -EPERM, "belongs to user");
+	/* An empty one of root's own, as mktemp leaves it, is nobody's history. */
+	write_text(place->path, "");
+	place->file.user.uid = 65534;
+	if (!geteuid()) {
+		assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
+		assert_int_equal(stat(place->path, &st), 0);
+		assert_int_equal(st.st_uid, 65534);
+		store_files_close(&files);
+	}
 	done(place);
 }
 

@@ -31,7 +31,7 @@ _Static_assert(STATEMENTS <= KEEP_STATEMENTS, "room for every statement");
 static const char *const texts[STATEMENTS] = {
 	[OLDEST] = "SELECT c.id, c.session, c.until, boot, "
 		   "(SELECT offset FROM clock WHERE clock.session = c.session AND at <= c.until ORDER BY at DESC LIMIT 1) "
-		   "FROM chunk c JOIN session s ON s.id = c.session ORDER BY c.id LIMIT 1",
+		   "FROM chunk c JOIN session s ON s.id = c.session WHERE c.id <> ?1 ORDER BY c.id LIMIT 1",
 	[PAGES] = "PRAGMA page_count",
 	[FREE_PAGES] = "PRAGMA freelist_count",
 	[FORGET] = "UPDATE session SET forgotten = max(forgotten, ?2) WHERE id = ?1",
@@ -97,12 +97,14 @@ static int64_t pages_max(const struct keep *keep)
 	return (int64_t)((keep->max_size - clamp(WAL_TIMES * keep->wal_soft, 0, keep->max_size / 2)) / PAGE);
 }
 
-/* 1: there is one; 0; -EIO. */
-static int find_oldest(struct keep *keep, struct oldest *out)
+/* But for the one that still fills, which may be older than many that came whole. 1: there is one; 0; -EIO. */
+static int find_oldest(struct keep *keep, int64_t filling, struct oldest *out)
 {
 	sqlite3_stmt *s = keep->statements[OLDEST];
-	int r = sqlite3_step(s);
+	int r;
 
+	sqlite3_bind_int64(s, 1, filling);
+	r = sqlite3_step(s);
 	if (r == SQLITE_ROW)
 		*out = (struct oldest){
 			.id = sqlite3_column_int64(s, 0), .session = sqlite3_column_int64(s, 1),
@@ -169,23 +171,21 @@ static int counts(struct keep *keep, int64_t *pages, int64_t *free_pages)
 }
 
 /* One step, if one is due. 1: done; 0: nothing to do, or nothing that may go; -EIO. */
-static int step(struct keep *keep, int64_t need, uint64_t now, int64_t newest)
+static int step(struct keep *keep, int64_t need, uint64_t now, int64_t filling)
 {
 	struct oldest oldest;
 	int64_t pages, free_pages;
-	int r = find_oldest(keep, &oldest);
+	int r = find_oldest(keep, filling, &oldest);
 
 	if (r <= 0 || counts(keep, &pages, &free_pages))
 		return r < 0 ? r : r == 0 ? 0 : -EIO;
-	if (oldest.id == newest)
-		return 0;
 	if (pages - free_pages + need <= pages_max(keep) && !expired(keep, &oldest, now))
 		return 0;
 	r = drop_some(keep, &oldest);
 	return r ? r : 1;
 }
 
-int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t newest)
+int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t filling)
 {
 	int64_t need = (int64_t)rows * ROW_BYTES / PAGE + 16;
 	int r = 1;
@@ -193,7 +193,7 @@ int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t newest)
 	if (!keep->max_size && !keep->keep_ns)
 		return 0;
 	for (int i = 0; i < DROP_STEPS + (int)(2 * rows / DROP_ROWS) && r == 1; i++)
-		r = step(keep, need, now, newest);
+		r = step(keep, need, now, filling);
 	return r < 0 ? r : 0;
 }
 
@@ -255,9 +255,9 @@ static int give_back(struct keep *keep, bool *more)
 	return 0;
 }
 
-static int in_transaction(struct keep *keep, uint64_t now, int64_t newest, bool *more)
+static int in_transaction(struct keep *keep, uint64_t now, int64_t filling, bool *more)
 {
-	int r = step(keep, 0, now, newest);
+	int r = step(keep, 0, now, filling);
 
 	*more = r == 1;
 	if (r >= 0 && keep->dropped && (keep->dropped >= DROPS_A_SWEEP || !*more)) {
@@ -269,7 +269,7 @@ static int in_transaction(struct keep *keep, uint64_t now, int64_t newest, bool 
 	return r < 0 ? r : 0;
 }
 
-int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more)
+int keep_tidy(struct keep *keep, uint64_t now, int64_t filling, bool *more)
 {
 	sqlite3 *db = store_file_db(keep->file);
 	int r;
@@ -279,7 +279,7 @@ int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more)
 		return 0;
 	r = sql_do(db, "BEGIN IMMEDIATE");
 	if (!r)
-		r = in_transaction(keep, now, newest, more);
+		r = in_transaction(keep, now, filling, more);
 	if (!r)
 		r = sql_do(db, "COMMIT");
 	return r ? r : give_back(keep, more);

@@ -43,13 +43,13 @@ void keep_clock(struct keep *keep, uint64_t at, int64_t offset);
 uint32_t keep_rows_max(const struct keep *keep);
 
 /*
- * Inside a transaction that is about to write so many rows: makes room, at a bounded cost a row. newest: the chunk that
+ * Inside a transaction that is about to write so many rows: makes room, at a bounded cost a row. filling: the chunk that
  * is being filled, which stays. 0 or -EIO.
  */
-int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t newest);
+int keep_room(struct keep *keep, uint32_t rows, uint64_t now, int64_t filling);
 
 /* Outside of one, when there is time: the same, then gives free pages back. *more: there is more to do. 0 or -EIO. */
-int keep_tidy(struct keep *keep, uint64_t now, int64_t newest, bool *more);
+int keep_tidy(struct keep *keep, uint64_t now, int64_t filling, bool *more);
 
 /*
  * Before a transaction. 0; -EIO; -EBUSY: a reader keeps the log from being emptied, and with more of it the bound of size

@@ -118,8 +118,7 @@ static __always_inline void record_denied(struct denied *denied)
 	if (kernel)
 		look->flags |= PW_F_KERNEL;
 	else
-		record_process(BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_boottime),
-			       BPF_CORE_READ(task, self_exec_id));
+		record_process();
 	look->cookie = look->common.sk.skc_cookie.counter;
 	record = reserve(PW_DENIED, sizeof(*record));
 	if (!record)

@@ -85,29 +85,22 @@ TRACE("?fexit/inet_hash_connect", fexit_connect4, on_connected(sk, error), on_co
 TRACE("?fexit/inet6_hash_connect", fexit_connect6, on_connected(sk, error), on_connect_denied(sk, error),
       void *row, struct sock *sk, int error)
 
-/* mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. */
-static __always_inline void on_subflow_bound(struct sock *sk, __u16 asked)
+/*
+ * mptcp_bind() goes past inet_bind(), and comes here for its first subflow, before the lock tells what was asked for. One
+ * observe() for both: a second record would not fit on the stack.
+ */
+static __always_inline int on_port(struct sock *sk, __u16 asked, int error)
 {
+	bool listens = sk->__sk_common.skc_state == TCP_LISTEN;
 	struct look look;
 
-	look_at(&look, sk, IPPROTO_TCP, PW_HOW_BIND);
-	look.flags = asked ? PW_F_LOCKED : PW_F_EPHEMERAL;
-	observe(sk, &look);
-}
-
-static __always_inline int on_port(struct sock *sk, __u16 port, int error)
-{
-	struct look look;
-
-	if (error || sk->sk_protocol != IPPROTO_TCP)
+	if (error || sk->sk_protocol != IPPROTO_TCP || (!listens && !is_mptcp_subflow(sk, IPPROTO_TCP)))
 		return 0;
-	if (sk->__sk_common.skc_state != TCP_LISTEN) {
-		if (is_mptcp_subflow(sk, IPPROTO_TCP))
-			on_subflow_bound(sk, port);
-		return 0;
-	}
-	look_at(&look, sk, IPPROTO_TCP, PW_HOW_LISTEN);
-	doubt(&look);
+	look_at(&look, sk, IPPROTO_TCP, listens ? PW_HOW_LISTEN : PW_HOW_BIND);
+	if (listens)
+		doubt(&look);
+	else
+		look.flags = asked ? PW_F_LOCKED : PW_F_EPHEMERAL;
 	observe(sk, &look);
 	return 0;
 }

@@ -198,9 +198,11 @@ static __always_inline bool wanted_owner(struct task_struct *task)
  * short process is. A global function: the verifier goes through its loop once
  * a program, not once a path that leads here.
  */
-__attribute__((noinline)) int record_process(__u32 pid, __u64 start, __u32 exec_id)
+__attribute__((noinline)) int record_process(void)
 {
 	struct task_struct *task = current_task();
+	__u32 pid = task->tgid;
+	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
 	struct seen now = { .start = start, .exec_id = exec_id };
 	__u64 mark = start ^ (__u64)exec_id << 40;
 	__u32 slot = pid & (TOLD_SLOTS - 1);
@@ -312,7 +314,7 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 
 	if (owner) {
 		fill_owner(&record);
-		record_process(record.pid, record.start, record.exec_id);
+		record_process();
 	}
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))

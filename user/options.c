@@ -278,7 +278,7 @@ const struct option_row option_rows[] = {
 	{ "proto", 't', "PROTO,...", "only tcp, udp, udplite", FOR_TRACING | FOR_WHO, set_proto },
 	{ "listeners", 'l', NULL, "only sockets that listen", FOR_LIVE, set_listeners },
 	{ "denied", 'D', NULL, "only calls that were denied a port", FOR_LIVE, set_denied },
-	{ "no-denied", 0, NULL, "leave out denials, which cost each system call a little", FOR_TRACING, set_no_denied },
+	{ "no-denied", 0, NULL, "leave out denials, which cost each system call a little", FOR_TRACING | FOR_PROBES, set_no_denied },
 	{ "by", 'b', "KEY", "a row for each port (default), process, destination or container", FOR_STATS, set_by },
 	{ "sort", 's', "COLUMN", "by lifetimes (default), now, held, longest or key", FOR_STATS, set_sort },
 	{ "ports", 0, "FILE", "annotated ports of your own (TSV) over the shipped; may be repeated",

@@ -145,6 +145,16 @@ void stage_start(struct stage *stage, void (*fn)(struct work *work))
 	stage->sync_fd = pair[0];
 }
 
+uint64_t choose_seed(void)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)now_ns());
+	setenv("E2E_SEED", text, 0);
+	print_message("  E2E_SEED=%s\n", getenv("E2E_SEED"));
+	return strtoull(getenv("E2E_SEED"), NULL, 10);
+}
+
 static bool has_stepped(void *arg)
 {
 	struct stage *stage = arg;

@@ -71,6 +71,9 @@ struct stage *stage_new(const char *name);
 /* Starts fn in the namespace. */
 void stage_start(struct stage *stage, void (*fn)(struct work *work));
 /* Waits until the workload calls work_step(); then it waits for stage_go(). */
+/* $E2E_SEED, or one of the clock: told, so that a random test can be repeated. */
+uint64_t choose_seed(void);
+
 void stage_await_step(struct stage *stage);
 void stage_go(struct stage *stage);
 /* Waits for the workload's end; fails or skips the test when it did. */

@@ -259,17 +259,6 @@ static void ask_some(const struct stage *stage, const char *db, struct inquiry *
 	assert_int_equal(wrong, 0);
 }
 
-/* What is drawn here is told to whoever repeats the test. */
-static uint64_t choose_seed(void)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%lld", (long long)now_ns());
-	setenv("E2E_SEED", text, 0);
-	print_message("  E2E_SEED=%s\n", getenv("E2E_SEED"));
-	return strtoull(getenv("E2E_SEED"), NULL, 10);
-}
-
 static void ten_processes(void **state)
 {
 	bool at_length = getenv("E2E_LONG");

@@ -179,17 +179,6 @@ static void random_mix(struct work *w)
 		ws_close(&m.server[fam]);
 }
 
-/* What is drawn here is told to whoever repeats the test. */
-static uint64_t choose_seed(void)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%lld", (long long)now_ns());
-	setenv("E2E_SEED", text, 0);
-	print_message("  E2E_SEED=%s\n", getenv("E2E_SEED"));
-	return strtoull(getenv("E2E_SEED"), NULL, 10);
-}
-
 static void four_thousand(void **state)
 {
 	struct stage *stage = stage_new("random mix");

@@ -51,6 +51,24 @@ int BPF_KPROBE(kprobe_dgram_connect, struct socket *socket)
 	return 0;
 }
 
+/* connect() of a datagram socket is done: it holds a port, or it was a disconnect. */
+static __always_inline void observe_datagram(struct look *look, bool had_port)
+{
+	const struct sock *sk = look->sk;
+	__u64 cookie = read_cookie(sk);
+
+	if (!cookie || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
+		return;
+	look_at(look, look->sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	look->cookie = cookie;
+	if (had_port)
+		doubt_all(look);
+	if (!look->port)
+		record_free(BPF_CORE_READ(sk, sk_err), look->cookie, 0, TCP_ESTABLISHED, 0);
+	else if (admit(look, current_task()))
+		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
+}
+
 SEC("?kretprobe/inet_dgram_connect")
 int BPF_KRETPROBE(kretprobe_dgram_connect)
 {

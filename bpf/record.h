@@ -703,24 +703,6 @@ static __always_inline bool take_armed(struct look *look, bool *had_port)
 	return true;
 }
 
-/* connect() of a datagram socket is done: it holds a port, or it was a disconnect. */
-static __always_inline void observe_datagram(struct look *look, bool had_port)
-{
-	const struct sock *sk = look->sk;
-	__u16 proto = BPF_CORE_READ(sk, sk_protocol);
-
-	look->cookie = read_cookie(sk);
-	if (!look->cookie || BPF_CORE_READ(sk, sk_type) == SOCK_RAW)
-		return;
-	look_at(look, look->sk, proto, PW_HOW_CONNECT);
-	if (had_port)
-		doubt_all(look);
-	if (!look->port)
-		record_free(BPF_CORE_READ(sk, sk_err), look->cookie, 0, TCP_ESTABLISHED, 0);
-	else if (admit(look, current_task()))
-		record_sock(look, !(look->flags & PW_F_KERNEL) && !look->stranger);
-}
-
 /* ---- the socket that a thread binds or connects, for a hook deep inside of that ---- */
 
 static __always_inline __u64 *call_slot(void)

@@ -151,8 +151,9 @@ check-unit: $(UNIT)			## unit tests
 check-golden: all $(GOLDEN)		## golden outputs (UPDATE=1 writes them anew)
 	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests golden -- $(GOLDEN)
 
-check-e2e: all $(E2E)			## end to end, on this kernel (as root)
+check-e2e: all $(E2E)			## end to end, on this kernel; UDP again without denials, whose hooks it shares (as root)
 	$(Q)PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- $(E2E)
+	$(Q)E2E_NO_DENIED=1 PORTWAKE=$(abspath $(O)/portwake) scripts/run-tests e2e -- '$(E2E) udp/* udplite/*'
 
 $(O)/bench-%: $(O)/tests/bench/%.o $(LIB)
 	@$(call say,LD,$@)
@@ -165,8 +166,8 @@ $(O)/bench-cost: $(COST_OBJS)
 # Not a part of `make check`: what it measures is worth nothing while anything else runs.
 bench:					## what it costs, beside other tools, to docs/bench.md (as root; ROUNDS=7 WORK=tcp-reset,...)
 	$(Q)scripts/install-deps bench
-	$(Q)$(MAKE) --no-print-directory all $(BENCH) $(O)/bench-cost
-	$(Q)O='$(O)' scripts/bench $(BENCH)
+	$(Q)$(MAKE) --no-print-directory all $(BENCH) $(O)/bench-guest.cpio
+	$(Q)O='$(O)' CACHE='$(CACHE)' scripts/bench $(BENCH)
 
 $(O)/guest-init: tests/kernel/init.c $(O)/flags
 	@$(call say,CC,$@)
@@ -175,6 +176,10 @@ $(O)/guest-init: tests/kernel/init.c $(O)/flags
 $(O)/guest.cpio: $(O)/guest-init $(O)/portwake $(E2E) scripts/pack-guest
 	@$(call say,CPIO,$@)
 	$(Q)CC='$(CC)' LIBRARIES='$(LIBRARIES)' scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(E2E)
+
+$(O)/bench-guest.cpio: $(O)/guest-init $(O)/portwake $(O)/bench-cost scripts/pack-guest
+	@$(call say,CPIO,$@)
+	$(Q)scripts/pack-guest $@ $(O)/guest-init $(O)/portwake $(O)/bench-cost /bin/sh
 
 # Downloads kernels, once, to $(CACHE).
 check-kernels:				## end to end, in emulated guests (KERNELS=KERNEL[:CONDITION[:TEST]], REFRESH=1, JOBS=3)

@@ -3,7 +3,8 @@
  * e2e [--list] [PATTERN]...: portwake ($PORTWAKE, build/portwake by default) against workloads that know the truth.
  * PATTERN is a part of a name or a shell pattern of all of it; one that begins with ! leaves tests out. $E2E_SLOW=N
  * stretches every deadline N times, $E2E_SEED repeats a random test, $E2E_RUNG forces a rung on every tracer,
- * $E2E_GUEST says that the machine is a throw-away one, $E2E_LONG takes a minute where seconds do otherwise.
+ * $E2E_NO_DENIED has each do without denials, $E2E_GUEST says that the machine is a throw-away one, $E2E_LONG takes a
+ * minute where seconds do otherwise.
  *
  *   case.c   stages, tracers, comparisons; main.c runs tcp.c udp.c owner.c timewait.c odd.c (scenarios: one shared
  *            tracer),

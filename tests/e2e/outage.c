@@ -30,14 +30,8 @@ static uint32_t draw(uint32_t below)
 {
 	static uint64_t random;
 
-	if (!random) {
-		char text[24];
-
-		snprintf(text, sizeof(text), "%lld", (long long)now_ns());
-		setenv("E2E_SEED", text, 0);
-		print_message("  E2E_SEED=%s\n", getenv("E2E_SEED"));
-		random = strtoull(getenv("E2E_SEED"), NULL, 10);
-	}
+	if (!random)
+		random = choose_seed();
 	random = random * 6364136223846793005ULL + 1442695040888963407ULL;
 	return (uint32_t)(random >> 33) % below;
 }

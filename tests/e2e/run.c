@@ -214,18 +214,22 @@ bool run_has(const struct run *run, enum kind kind)
 	return false;
 }
 
-/* $E2E_RUNG goes right behind the word that names the sub-command, and only where there is one that traces. */
+/* $E2E_RUNG and $E2E_NO_DENIED go right behind the word that names the sub-command, and only where there is one that traces. */
 static void fill_words(char **argv, const char *const *args)
 {
 	const char *rung = getenv("E2E_RUNG");
 	size_t n = 1;
 
-	for (; args && *args && n < MAX_ARGS - 3; args++) {
+	for (; args && *args && n < MAX_ARGS - 4; args++) {
 		argv[n++] = (char *)*args;
-		if (rung && n == 2 && (strcmp(*args, "live") == 0 || strcmp(*args, "stats") == 0)) {
+		if (n != 2 || (strcmp(*args, "live") != 0 && strcmp(*args, "stats") != 0))
+			continue;
+		if (rung) {
 			argv[n++] = (char *)"--rung";
 			argv[n++] = (char *)rung;
 		}
+		if (getenv("E2E_NO_DENIED"))
+			argv[n++] = (char *)"--no-denied";
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -30,7 +31,7 @@
 #define PER_ADDRESS 50000
 #define DESTINATIONS 200
 
-static int server, sender, connected;
+static int server, sender, connected, router;
 
 void die(const char *what)
 {
@@ -128,6 +129,27 @@ static void udp_sendto(void)
 	send_to(sender);
 }
 
+/* Asks the kernel which way a packet to 127.0.0.1 would take. */
+static void look_up_route(void)
+{
+	struct {
+		struct nlmsghdr head;
+		struct rtmsg route;
+		struct rtattr to;
+		struct in_addr address;
+	} ask = {
+		.head = { .nlmsg_len = sizeof(ask), .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST },
+		.route = { .rtm_family = AF_INET, .rtm_dst_len = 32 },
+		.to = { .rta_len = RTA_LENGTH(sizeof(struct in_addr)), .rta_type = RTA_DST },
+		.address = { htonl(INADDR_LOOPBACK) },
+	};
+	char answer[1024];
+
+	if (send(router, &ask, sizeof(ask), 0) < 0 || recv(router, answer, sizeof(answer), 0) < (ssize_t)sizeof(ask.head) ||
+	    ((struct nlmsghdr *)answer)->nlmsg_type != RTM_NEWROUTE)
+		die("a route look-up");
+}
+
 static void get_ppid(void)
 {
 	syscall(SYS_getppid);
@@ -141,6 +163,7 @@ const struct load loads[LOADS] = {
 	{ "udp-sendto-close", "UDP socket, sendto, close", udp_sendto_close },
 	{ "udp-send", "UDP send on one connected socket", udp_send },
 	{ "udp-sendto", "UDP sendto on one unconnected socket", udp_sendto },
+	{ "route", "a route look-up, by netlink", look_up_route },
 	{ "getppid", "getppid()", get_ppid },
 	{ "nginx", "nginx under wrk, Connection: close", NULL },
 };
@@ -192,6 +215,7 @@ void load_enter(int cpu)
 	setsockopt(receiver, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
 	sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	connected = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	router = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (connect(connected, (struct sockaddr *)&address, sizeof(address)) < 0)
 		die("connect");
 }

@@ -10,6 +10,7 @@
  *	TRACERS	the same of the tracers
  *	FIGURES	0: leave out what else is measured, 1: only that
  *	CHURN	seconds of the run that looks for loss (30)
+ *	ADDED	what a ns is here (instructions): no ratios, but how many of them are added
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@
 #define ROUNDS_MAX 101
 #define RECORDS "$PORTWAKE --help | grep -q '^  record '"
 #define THERE(program) "command -v " program " >/dev/null"
+#define FENTRY "case $($PORTWAKE probes --json) in *'\"rung\":\"fentry\"'*) ;; *) false ;; esac"
 #define READY "ready"
 
 static struct tracer tracers[] = {
@@ -41,6 +43,8 @@ static struct tracer tracers[] = {
 	  .ready = READY },
 	{ .name = "bare", .command = "$PORTWAKE live", .ready = READY, .bare = true },
 	{ .name = "bare-no-denied", .command = "$PORTWAKE live --no-denied", .ready = READY, .bare = true },
+	{ .name = "fentry", .command = "$PORTWAKE live", .asks = FENTRY, .ready = READY },
+	{ .name = "base", .command = "$PORTWAKE live --rung base", .asks = FENTRY, .ready = READY },
 	{ .name = "tcplife", .command = "tcplife", .asks = THERE("tcplife") },
 	{ .name = "tcpstates", .command = "tcpstates", .asks = THERE("tcpstates") },
 };
@@ -155,28 +159,48 @@ static double median_untraced(size_t load)
 	return median(seen, count);
 }
 
+static const char *unit(void)
+{
+	return getenv("ADDED") ? getenv("ADDED") : "ns";
+}
+
+static bool has_run(size_t tracer)
+{
+	for (size_t i = 0; i < LOADS; i++)
+		if (ratios[tracer][i][0] > 0)
+			return true;
+	return false;
+}
+
+static void print_cell(size_t tracer, size_t load)
+{
+	double ratio = median(ratios[tracer][load], rounds);
+
+	if (ratio <= 0)
+		printf(" - |");
+	else if (getenv("ADDED"))
+		printf(" %.0f |", (ratio - 1) * median_untraced(load));
+	else
+		printf(" %.3f |", ratio);
+}
+
 static void print_rounds(void)
 {
-	printf("\n| | ns untraced |");
+	printf("\n| | %s untraced |", unit());
 	for (size_t t = 0; t < TRACERS; t++)
-		if (is_asked("TRACERS", tracers[t].name))
+		if (has_run(t))
 			printf(" %s |", tracers[t].name);
 	printf("\n|---|---|");
 	for (size_t t = 0; t < TRACERS; t++)
-		if (is_asked("TRACERS", tracers[t].name))
+		if (has_run(t))
 			printf("---|");
 	for (size_t i = 0; i < LOADS; i++) {
 		if (!is_run(i))
 			continue;
 		printf("\n| %s | %.0f |", loads[i].what, median_untraced(i));
-		for (size_t t = 0; t < TRACERS; t++) {
-			double ratio = median(ratios[t][i], rounds);
-
-			if (is_asked("TRACERS", tracers[t].name) && ratio > 0)
-				printf(" %.3f |", ratio);
-			else if (is_asked("TRACERS", tracers[t].name))
-				printf(" - |");
-		}
+		for (size_t t = 0; t < TRACERS; t++)
+			if (has_run(t))
+				print_cell(t, i);
 	}
 	printf("\n");
 }
@@ -229,21 +253,29 @@ static void count_one(const struct tracer *t, const struct load *load)
 	print_programs(t, load, before, count, COUNTED);
 }
 
-static void print_stats(void)
+static void print_stats_of(struct tracer *t)
 {
-	struct tracer *live = &tracers[0];
 	int fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 
 	if (fd < 0)
 		die("BPF_ENABLE_STATS");
-	tracer_start(live);
-	printf("\nRuns and kernel time each time round, by program (bpf_stats, which itself takes some 20 ns a run),\n"
-	       "and its instructions after the verifier:\n\n| | program | runs | ns | instructions |\n|---|---|---|---|---|\n");
+	tracer_start(t);
+	printf("\n%s: runs and %s each time round, by program (bpf_stats, which itself takes %s a run),\n"
+	       "and its instructions after the verifier:\n\n| | program | runs | %s | verified |\n|---|---|---|---|---|\n",
+	       t->name, unit(), getenv("ADDED") ? "a few" : "some 20 ns", unit());
 	for (size_t i = 0; i < LOADS; i++)
 		if (is_run(i) && loads[i].once)
-			count_one(live, &loads[i]);
-	tracer_stop(live);
+			count_one(t, &loads[i]);
+	tracer_stop(t);
 	close(fd);
+}
+
+/* Of a guest's rungs each, elsewhere of what is there. */
+static void print_stats(void)
+{
+	for (size_t t = 0; t < TRACERS; t++)
+		if (getenv("ADDED") ? has_run(t) : t == 0)
+			print_stats_of(&tracers[t]);
 }
 
 /* ---- what else is asked ---- */
@@ -398,8 +430,8 @@ static void print_machine(void)
 		fclose(file);
 	uname(&name);
 	printf("%ld CPUs (%s), Linux %s %s; medians of %u rounds.\n\n"
-	       "Beside each tracer, of untraced in the round's neighbour:\n", sysconf(_SC_NPROCESSORS_ONLN), model, name.release,
-	       name.machine, rounds);
+	       "Beside each tracer, %s untraced in the round's neighbour:\n", sysconf(_SC_NPROCESSORS_ONLN), model,
+	       name.release, name.machine, rounds, getenv("ADDED") ? "more than" : "of");
 }
 
 int main(void)

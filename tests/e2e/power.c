@@ -130,11 +130,11 @@ static int64_t read_notes(struct stage *stage)
 /* What was held at the end is not noted: the rows of those are passed by. */
 static void drop_unnoted(struct past *past, const struct truth *truth)
 {
-	uint64_t newest = truth->lives ? truth->life[truth->lives - 1].cookie : 0;
+	int64_t newest = truth->lives ? happening_of(truth, truth->lives - 1, KIND_ALLOCATE)->t1 : 0;
 	size_t n = 0;
 
 	for (size_t i = 0; i < past->count; i++) {
-		if (past->rows[i].cookie <= newest)
+		if (past->rows[i].since <= newest)
 			past->rows[n++] = past->rows[i];
 	}
 	past->count = n;

@@ -119,12 +119,10 @@ static void put_range(struct js *js, const struct range *range, uint16_t port)
 
 static void put_asked(struct js *js, const struct moment *asked)
 {
-	char text[CLOCK_TEXT_SIZE];
-
 	if (!asked->last)
 		return;
-	js_str(js, "asked_since", clock_format(asked->first, text));
-	js_str(js, "asked_until", clock_format(asked->last, text));
+	js_time(js, "asked_since", asked->first);
+	js_time(js, "asked_until", asked->last);
 }
 
 static int json_port(const struct about *a, uint16_t port, uint8_t proto, const size_t *holders,

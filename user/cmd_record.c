@@ -31,7 +31,6 @@
 #define WRITE_PATIENCE_NS 10000000000ULL	/* with the disk, at the end */
 #define REOPEN_PATIENCE_NS 2000000000ULL	/* the same, at a change of files: nobody reads the ring */
 #define WRITE_WAIT_NS 5000000
-#define MMAP_THRESHOLD 131072
 #define RING_NS 100000000ULL		/* what the ring may hold that was not read yet */
 #define PATH_TICKS 4			/* half seconds between looks whether the path still leads to the file */
 
@@ -428,8 +427,6 @@ int cmd_record(const struct options *options)
 	struct run_result result;
 	int status = begin(&r, &text), e;
 
-	/* What is large and short-lived is given back at once: by itself the threshold would follow the largest. */
-	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	if (!status) {
 		r.tracing.run.sink = (struct sink){ &record_sink, &r };
 		r.tracing.run.attached = on_attached;

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "user/clock.h"
 #include "user/escape.h"
 
 static struct js built(char bracket)
@@ -153,6 +154,21 @@ void js_real(struct js *to, const char *key, double value)
 	if (!text[strcspn(text, ".e")])
 		strcat(text, ".0");
 	put(to, key, text);
+}
+
+void js_time(struct js *to, const char *key, uint64_t realtime_ns)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	js_str(to, key, clock_format(realtime_ns, text));
+}
+
+void js_span(struct js *to, const char *key, uint64_t ns)
+{
+	if (ns == UINT64_MAX)
+		js_null(to, key);
+	else
+		js_uint(to, key, ns);
 }
 
 void js_bool(struct js *to, const char *key, bool value)

@@ -48,6 +48,12 @@ void js_id(struct js *to, const char *key, uint64_t value);
 /* Finite numbers; others become null. */
 void js_real(struct js *to, const char *key, double value);
 
+/* ns since 1970, as clock_format() writes it. */
+void js_time(struct js *to, const char *key, uint64_t realtime_ns);
+
+/* UINT64_MAX, which a length that is not known has, is null. */
+void js_span(struct js *to, const char *key, uint64_t ns);
+
 void js_bool(struct js *to, const char *key, bool value);
 void js_null(struct js *to, const char *key);
 

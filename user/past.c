@@ -48,21 +48,6 @@ static int64_t seconds_left(const struct past *p, uint64_t moment)
 
 /* ---- JSON ---- */
 
-static void put_time(struct js *js, const char *key, uint64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	js_str(js, key, clock_format(time, text));
-}
-
-static void put_span(struct js *js, const char *key, uint64_t ns)
-{
-	if (ns == UNKNOWN_NS)
-		js_null(js, key);
-	else
-		js_uint(js, key, ns);
-}
-
 static void put_ends(struct js *js, const struct past *p)
 {
 	char text[ADDR_TEXT];
@@ -99,9 +84,9 @@ static void put_end(struct js *js, const struct past *p)
 
 	js_str(js, "cause", ended ? cause_name(p->cause) : NULL);
 	js_str(js, "errno", ended ? error_name(p->error) : NULL);
-	put_span(js, "held_ns", ended ? p->held_ns : UNKNOWN_NS);
-	put_span(js, "open_ns", p->closed_at || ended ? p->open_ns : UNKNOWN_NS);
-	put_span(js, "time_wait_ns", ended ? p->tw_ns : UNKNOWN_NS);
+	js_span(js, "held_ns", ended ? p->held_ns : UNKNOWN_NS);
+	js_span(js, "open_ns", p->closed_at || ended ? p->open_ns : UNKNOWN_NS);
+	js_span(js, "time_wait_ns", ended ? p->tw_ns : UNKNOWN_NS);
 	js_bool(js, "exact", p->exact);
 	js_bool(js, "began_before", p->began_before);
 	js_bool(js, "end_unknown", end_unknown(p));
@@ -119,13 +104,13 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 	int64_t left = seconds_left(p, moment);
 
 	js_str(&js, "event", "holder");
-	put_time(&js, "time", moment);
+	js_time(&js, "time", moment);
 	js_str(&js, "state", state_at(p, moment));
-	put_time(&js, "since", p->since);
+	js_time(&js, "since", p->since);
 	if (p->runs)
 		js_null(&js, "until");
 	else
-		put_time(&js, "until", p->until);
+		js_time(&js, "until", p->until);
 	js_str(&js, "source", "history");
 	about_put_process(&js, p->owner);
 	put_ends(&js, p);
@@ -136,8 +121,8 @@ static int json_holder(const struct past_answers *a, const struct question *q, c
 		js_int(&js, "seconds_left", left);
 	put_end(&js, p);
 	if (a->about.format == FORMAT_CSV) {
-		put_time(&js, "asked_since", q->time.first);
-		put_time(&js, "asked_until", q->time.last);
+		js_time(&js, "asked_since", q->time.first);
+		js_time(&js, "asked_until", q->time.last);
 	}
 	return about_line(&a->about, &js, out);
 }
@@ -149,8 +134,8 @@ static int json_denied(const struct past_answers *a, const struct question *q, c
 	char text[ADDR_TEXT];
 
 	js_str(&js, "event", "denied");
-	put_time(&js, "time", d->time);
-	put_time(&js, "until", d->until);
+	js_time(&js, "time", d->time);
+	js_time(&js, "until", d->until);
 	js_uint(&js, "count", d->count);
 	js_str(&js, "source", "history");
 	about_put_process(&js, d->owner);
@@ -171,8 +156,8 @@ static int json_denied(const struct past_answers *a, const struct question *q, c
 	if (d->detail)
 		(void)!js_members(&js, d->detail);
 	if (a->about.format == FORMAT_CSV) {
-		put_time(&js, "asked_since", q->time.first);
-		put_time(&js, "asked_until", q->time.last);
+		js_time(&js, "asked_since", q->time.first);
+		js_time(&js, "asked_until", q->time.last);
 	}
 	return about_line(&a->about, &js, out);
 }
@@ -181,13 +166,13 @@ void past_put_blind(struct js *js, const struct blind *blind)
 {
 	js_str(js, "event", "blind");
 	if (blind->since)
-		put_time(js, "since", blind->since);
+		js_time(js, "since", blind->since);
 	else
 		js_null(js, "since");
 	if (blind->until == UINT64_MAX)
 		js_null(js, "until");
 	else
-		put_time(js, "until", blind->until);
+		js_time(js, "until", blind->until);
 	js_uint(js, "lost", blind->lost);
 	js_str(js, "reason", blind->reason);
 }
@@ -206,8 +191,8 @@ static int json_blind(const struct past_answers *a, const struct question *q, ui
 	}
 	js_str(&js, "proto", proto_name(proto));
 	if (a->about.format == FORMAT_CSV) {
-		put_time(&js, "asked_since", q->time.first);
-		put_time(&js, "asked_until", q->time.last);
+		js_time(&js, "asked_since", q->time.first);
+		js_time(&js, "asked_until", q->time.last);
 	}
 	return about_line(&a->about, &js, out);
 }

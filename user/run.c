@@ -2,6 +2,7 @@
 /* Ring to tracker to sink, and what a timer does beside it. */
 #include "user/run.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +24,7 @@
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define CONSUME_BATCHES 32
+#define MMAP_THRESHOLD 131072
 #define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
 #define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
 #define REST_FACTOR 5			/* after a snapshot, none for so many times its own length */
@@ -476,7 +478,9 @@ static int begin(struct run *run)
 	r = child_go(&run->child);
 	if (r)
 		log_warn("the command could not be started: %s", strerror(-r));
-	return flush(run);
+	r = flush(run);
+	malloc_trim(0);
+	return r;
 }
 
 /* We end first: the command is told to, then made to, as timeout(1) does. */
@@ -512,6 +516,8 @@ int run(const struct run_options *options, struct run_result *result)
 	};
 	int r;
 
+	/* What is large and short-lived is given back at once: by itself the threshold would follow the largest. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	*result = (struct run_result){ 0 };
 	r = begin(&run);
 	if (!r)

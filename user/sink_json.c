@@ -5,25 +5,9 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "user/clock.h"
 #include "user/detail.h"
 #include "user/json.h"
 #include "user/line.h"
-
-static void put_time(struct js *js, const char *key, uint64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	js_str(js, key, clock_format(time, text));
-}
-
-static void put_span(struct js *js, const char *key, uint64_t ns)
-{
-	if (ns == UNKNOWN_NS)
-		js_null(js, key);
-	else
-		js_uint(js, key, ns);
-}
 
 static void put_pid(struct js *js, const char *key, uint32_t pid)
 {
@@ -96,9 +80,9 @@ static void put_release(struct js *js, const struct line *line)
 {
 	js_str(js, "cause", cause_name(line->cause));
 	js_str(js, "errno", error_name(line->error));
-	put_span(js, "held_ns", line->held_ns);
-	put_span(js, "open_ns", line->open_ns);
-	put_span(js, "time_wait_ns", line->time_wait_ns);
+	js_span(js, "held_ns", line->held_ns);
+	js_span(js, "open_ns", line->open_ns);
+	js_span(js, "time_wait_ns", line->time_wait_ns);
 }
 
 static void put_denied(struct js *js, const struct line *line)
@@ -130,8 +114,8 @@ static void put_gap(struct js *js, const struct line *line)
 {
 	js_uint(js, "lost", line->lost);
 	js_uint(js, "lost_allocations", line->lost_allocations);
-	put_time(js, "since", line->time);
-	put_time(js, "until", line->until);
+	js_time(js, "since", line->time);
+	js_time(js, "until", line->until);
 	js_str(js, "reason", line->reason);
 }
 
@@ -141,7 +125,7 @@ void sink_json_format(void *annotations, const struct line *line, struct buf *ou
 	int r;
 
 	js_str(&js, "event", what_name(line->what));
-	put_time(&js, "time", line->what == WHAT_GAP ? line->until : line->time);
+	js_time(&js, "time", line->what == WHAT_GAP ? line->until : line->time);
 	if (line->what == WHAT_GAP) {
 		put_gap(&js, line);
 	} else if (line->what == WHAT_DENIED) {

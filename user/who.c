@@ -195,9 +195,10 @@ static void put_options(struct js *js, const struct holder *h)
 
 static void put_since(struct js *js, const struct recalled *r)
 {
-	char text[CLOCK_TEXT_SIZE];
-
-	js_str(js, "since", r && !r->began_before ? clock_format(r->since, text) : NULL);
+	if (r && !r->began_before)
+		js_time(js, "since", r->since);
+	else
+		js_null(js, "since");
 }
 
 static void put_creator(struct js *js, const struct recalled *r)
@@ -224,10 +225,9 @@ static int json_holder(const struct answers *a, const struct holder *h, struct b
 	_cleanup_js_ struct js js = js_object();
 	const struct recalled *recalled = recall_find(a->recall, h);
 	enum without why = without(h);
-	char text[CLOCK_TEXT_SIZE];
 
 	js_str(&js, "event", "holder");
-	js_str(&js, "time", clock_format(a->time, text));
+	js_time(&js, "time", a->time);
 	js_str(&js, "state", holder_state_name(h->state));
 	put_since(&js, recalled);
 	js_null(&js, "until");

@@ -36,7 +36,7 @@ static const struct field {
 	{ "port", 'i', KINDS_CALL }, { "netns", 'i', KINDS_CALL },
 	{ "remote_addr", 'S', KINDS_CALL }, { "remote_port", 'I', KINDS_CALL },
 	{ "cookie", 's', KINDS_LIFE }, { "generation", 'i', KINDS_LIFE },
-	{ "ephemeral", 'b', 1U << KIND_ALLOCATE }, { "how", 'S', 1U << KIND_ALLOCATE },
+	{ "ephemeral", 'B', 1U << KIND_ALLOCATE }, { "how", 'S', 1U << KIND_ALLOCATE },
 	{ "holder_pid", 'I', KINDS_LIFE }, { "holder_comm", 'S', KINDS_LIFE },
 	{ "annotation", 'O', KINDS_CALL }, { "exact", 'b', KINDS_CALL },
 	{ "cause", 's', 1U << KIND_RELEASE | 1U << KIND_DENIED },

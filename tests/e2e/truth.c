@@ -127,6 +127,8 @@ static void check_place(struct report *r, const struct seen *s)
 		differ(r, "%s: addr %s, not %s%s%s", kind, s->addr, l->addr[0], *l->addr[1] ? " or " : "", l->addr[1]);
 	if (s->has_ephemeral && s->ephemeral != l->ephemeral)
 		differ(r, "%s: ephemeral %d, not %d", kind, s->ephemeral, l->ephemeral);
+	if (!s->has_ephemeral && s->kind == KIND_ALLOCATE && s->exact)
+		differ(r, "%s: exact, and ephemeral is null", kind);
 }
 
 static void check_remote(struct report *r, const struct seen *s)

@@ -311,7 +311,8 @@ double load_run(const struct load *load, unsigned int ms)
 	for (int i = 0; i < SLICES; i++)
 		ns[i] = run_slice(load, ms * 1e6 / SLICES);
 	qsort(ns, SLICES, sizeof(*ns), by_size);
-	return ns[SLICES / 2];
+	/* Where instructions are counted, the least is the one without an interrupt. */
+	return getenv("ADDED") ? ns[0] : ns[SLICES / 2];
 }
 
 void load_hold(unsigned int first, unsigned int end)

@@ -23,7 +23,7 @@ void load_enter(int cpu);
 
 /*
  * Runs it for so long; ns of the thread's CPU time for each time round, in the median of twenty slices: the best would
- * be one in which a tracer's buffer was full.
+ * be one in which a tracer's buffer was full. In a guest ($ADDED) it is the best: there the buffer holds all of them.
  */
 double load_run(const struct load *load, unsigned int ms);
 

@@ -342,9 +342,9 @@ static void print_sockets(struct tracer *t)
 		}
 		if (!counts[i])
 			empty = t->rss_kib;
-		printf("| start to `ready`, %u sockets open | %.0f ms |\n", counts[i], median(ms, 5));
+		printf("| %s: start to `ready`, %u sockets open | %.0f ms |\n", t->name, counts[i], median(ms, 5));
 		if (counts[i])
-			printf("| memory a live lifetime, of %u | %.0f B |\n", counts[i],
+			printf("| %s: memory a live lifetime, of %u | %.0f B |\n", t->name, counts[i],
 			       (double)(t->rss_kib - empty) * 1024 / counts[i]);
 		if (holder)
 			put(holder);
@@ -353,23 +353,33 @@ static void print_sockets(struct tracer *t)
 
 #define CHURN_DB "/tmp/bench-churn.db"
 
+static volatile sig_atomic_t is_over;
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	is_over = 1;
+}
+
 static pid_t churn(unsigned int seconds, int cpu, uint64_t *made)
 {
 	pid_t pid = fork();
 
 	if (!pid) {
 		load_enter(cpu);
+		signal(SIGALRM, on_alarm);
 		alarm(seconds);
-		for (;; ++*made)
+		for (; !is_over; ++*made)
 			loads[0].once();
+		_exit(0);
 	}
 	return pid;
 }
 
-/* Of the connections: nothing else is in that file but what the machine itself did meanwhile, to other ports. */
+/* Of the connections: nothing else is in that file but what the machine itself did meanwhile, by other processes. */
 static long recorded(void)
 {
-	FILE *file = popen("sqlite3 " CHURN_DB " 'SELECT count(*) FROM lifetimes WHERE how = \"connect\" AND pid IN "
+	FILE *file = popen("sqlite3 " CHURN_DB " 'SELECT count(*) FROM lifetimes WHERE proto = \"tcp\" AND how = \"connect\" AND pid IN "
 			   "(SELECT pid FROM lifetimes GROUP BY pid HAVING count(*) > 1000)'", "re");
 	long count = -1;
 
@@ -409,6 +419,7 @@ static void print_figures(void)
 {
 	printf("\n| | |\n|---|---|\n");
 	print_sockets(&tracers[0]);
+	print_sockets(&tracers[2]);
 	print_churn();
 	/* The ring puts 8 bytes before each. */
 	printf("| on the ring: an allocation, IPv4 | %zu B |\n| a close | %zu B |\n| a release | %zu B |\n"

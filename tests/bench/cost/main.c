@@ -251,6 +251,8 @@ static void count_one(const struct tracer *t, const struct load *load)
 	}
 	waitpid(pid, NULL, 0);
 	print_programs(t, load, before, count, COUNTED);
+	/* The TIME_WAITs of its namespace end now, and are not to be counted with the next. */
+	usleep(500000);
 }
 
 static void print_stats_of(struct tracer *t)

@@ -7,7 +7,7 @@
 #ifndef PORTWAKE_BPF_PROBE_CGROUP_H
 #define PORTWAKE_BPF_PROBE_CGROUP_H
 
-#include "bpf/record.h"
+#include "bpf/release.h"
 
 /* ---- bind: the number asked for before, the number taken after ---- */
 

@@ -12,6 +12,7 @@
 
 #include <bpf/bpf_tracing.h>
 #include "bpf/denied.h"
+#include "bpf/release.h"
 
 /*
  * ---- denied a port ----

@@ -8,7 +8,7 @@
 #define PORTWAKE_BPF_PROBE_KPROBE_H
 
 #include <bpf/bpf_tracing.h>
-#include "bpf/record.h"
+#include "bpf/release.h"
 
 SEC("?kprobe/inet_put_port")
 int BPF_KPROBE(kprobe_put_port, struct sock *sk)

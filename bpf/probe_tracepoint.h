@@ -8,7 +8,7 @@
 #define PORTWAKE_BPF_PROBE_TRACEPOINT_H
 
 #include <bpf/bpf_tracing.h>
-#include "bpf/record.h"
+#include "bpf/release.h"
 
 static __always_inline void on_state(const struct sock *sk, int left, int entered)
 {

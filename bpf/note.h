@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Notes from one hook for a later one: tables without chains, see maps.h. */
+#ifndef PORTWAKE_BPF_NOTE_H
+#define PORTWAKE_BPF_NOTE_H
+
+#include "bpf/look.h"
+#include "bpf/maps.h"
+
+/* ---- what was said, until the port is given back ---- */
+
+static __always_inline bool already_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = cookie & (SAID_SLOTS - 1);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	return note && cookie && *note == (cookie << 16 | port);
+}
+
+static __always_inline void forget_said(__u64 cookie)
+{
+	__u32 slot = cookie & (SAID_SLOTS - 1);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	if (note && *note >> 16 == (cookie & 0xffffffffffffULL))
+		*note = 0;
+}
+
+static __always_inline void note_said(__u64 cookie, __u16 port)
+{
+	__u32 slot = cookie & (SAID_SLOTS - 1);
+	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+
+	if (note)
+		*note = cookie << 16 | port;
+}
+
+/* ---- notes for the length of a system call ---- */
+
+static __always_inline void note_asked(const struct sock *sk, __u16 port)
+{
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (ASKED_SLOTS - 1);
+	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
+
+	if (note)
+		*note = (__u64)sk << 16 | port;
+}
+
+/* At post_bind the socket does not tell yet whether its port was asked for: the note of bind does. */
+static __always_inline void take_asked(struct look *look)
+{
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (ASKED_SLOTS - 1);
+	__u64 *note = bpf_map_lookup_elem(&asked, &slot);
+
+	if (!note || *note >> 16 != ((__u64)look->sk & 0xffffffffffffULL))
+		look->flags |= PW_F_EPHEMERAL_UNKNOWN;
+	else if (*note & 0xffff)
+		look->flags |= PW_F_LOCKED;
+	else
+		look->flags |= PW_F_EPHEMERAL;
+}
+
+/* ---- a datagram socket in connect(), from the entry to where its port can be seen ---- */
+
+static __always_inline struct armed *armed_slot(__u32 tid)
+{
+	__u32 slot = tid & (ARMED_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&armed, &slot);
+}
+
+/* This thread connected it, and nothing told of it: io_uring's has no end, a multicast by a bound device no route. */
+static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
+}
+
+static __always_inline void arm(const struct look *look)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	if (!slot)
+		return;
+	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
+	if (!slot->tid)
+		__sync_fetch_and_add(&arms, 1);
+	slot->sk = (__u64)look->sk;
+	slot->cookie = look->cookie;
+	slot->time = bpf_ktime_get_boot_ns();
+	slot->remote_port = look->remote_port;
+	slot->family = look->family;
+	slot->had_port = look->port != 0;
+	__builtin_memcpy(slot->remote, look->remote, 16);
+	slot->tid = tid;
+}
+
+static __always_inline void disarm(struct armed *slot)
+{
+	slot->tid = 0;
+	__sync_fetch_and_add(&arms, -1);
+}
+
+/* The arm of this thread, if it is in a connect(). */
+static __always_inline struct armed *armed_here(void)
+{
+	struct armed *slot;
+	__u32 tid;
+
+	if (!arms)
+		return NULL;
+	tid = bpf_get_current_pid_tgid();
+	slot = armed_slot(tid);
+	if (!slot || slot->tid != tid || !tid)
+		return NULL;
+	if (read_cookie((struct sock *)slot->sk) == slot->cookie)
+		return slot;
+	/* An arm that nothing answered, of a connect() that failed early: the memory is another socket's by now. */
+	disarm(slot);
+	return NULL;
+}
+
+/* What tells of a connect() comes at once; a later one is of another call, in which the port is only found. */
+#define ARMED_NS 1000000
+
+static __always_inline void look_at_armed(struct look *look, const struct armed *slot)
+{
+	struct sock *sk = (struct sock *)slot->sk;
+
+	look_at(look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	look->cookie = slot->cookie;
+	look->remote_port = slot->remote_port;
+	look->family = slot->family;
+	__builtin_memcpy(look->remote, slot->remote, 16);
+	if (bpf_ktime_get_boot_ns() - slot->time > ARMED_NS)
+		look->flags |= PW_F_LATE;
+}
+
+/* The socket that this thread is connecting, and whether it had a port before; once. */
+static __always_inline bool take_armed(struct look *look, bool *had_port)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct armed *slot = armed_slot(tid);
+
+	if (!slot || slot->tid != tid || !tid)
+		return false;
+	disarm(slot);
+	look->sk = (struct sock *)slot->sk;
+	*had_port = slot->had_port;
+	return true;
+}
+
+/* ---- the socket that a thread binds or connects, for a hook deep inside of that ---- */
+
+static __always_inline __u64 *call_slot(void)
+{
+	__u32 slot = (__u32)bpf_get_current_pid_tgid() & (CALL_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&calls, &slot);
+}
+
+static __always_inline int enter_call(const struct sock *sk)
+{
+	__u64 *slot = settings.calls ? call_slot() : NULL;
+
+	if (slot)
+		*slot = (__u64)sk;
+	return 0;
+}
+
+static __always_inline void leave_call(void)
+{
+	enter_call(NULL);
+}
+
+static __always_inline bool in_call(const struct sock *sk)
+{
+	__u64 *slot = call_slot();
+
+	return slot && *slot == (__u64)sk;
+}
+
+#endif

@@ -8,7 +8,9 @@
  *	bpf/probe_tracepoint.h	what happens later: TCP's end, TIME_WAIT's, route look-ups
  *	bpf/probe_syscall.h	system calls that failed, where there is no better rung
  *	bpf/probe_iter.h	sockets open before; single objects looked at again
- *	bpf/record.h		observe(): does this socket hold a port, may that be news?
+ *	bpf/record.h release.h	observe(): does this socket hold a port, may that be news? Is it given back?
+ *	bpf/filter.h note.h	whose sockets are wanted; what one hook leaves for a later one
+ *	bpf/look.h ring.h	a socket as a probe sees it; onto the ring, or counted
  *	bpf/denied.h		what a call asked for that was denied a port
  *	bpf/read.h maps.h flavors.h	kernel objects to values; every map; what BTF lacks
  *	bpf/event.h		the wire between the two sides

@@ -130,8 +130,7 @@ void store_queue_count(struct store_queue *q, struct writer_count *written, uint
 
 /* ---- the writer's thread ---- */
 
-/* With the lock held. */
-static void rest(struct store_queue *q, uint64_t ns)
+static struct timespec monotonic_in(uint64_t ns)
 {
 	struct timespec until;
 
@@ -140,6 +139,14 @@ static void rest(struct store_queue *q, uint64_t ns)
 	until.tv_nsec += (long)(ns % 1000000000);
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
+	return until;
+}
+
+/* With the lock held. */
+static void rest(struct store_queue *q, uint64_t ns)
+{
+	struct timespec until = monotonic_in(ns);
+
 	pthread_cond_timedwait(&q->wake, &q->lock, &until);
 }
 
@@ -301,13 +308,8 @@ int store_queue_open(const struct writer_options *options, struct store_queue **
 
 static bool join_within(struct store_queue *q, uint64_t ns)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in(ns);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ns / 1000000000);
-	until.tv_nsec += (long)(ns % 1000000000);
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	return !pthread_clockjoin_np(q->thread, NULL, CLOCK_MONOTONIC, &until);
 }
 

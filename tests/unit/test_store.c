@@ -733,19 +733,33 @@ static void disk_errors_are_waited_for(void **state)
 	assert_sound();
 }
 
+/* A store whose file somebody else is about to write. */
+static sqlite3 *open_locked(void)
+{
+	sqlite3 *db;
+
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+static void unlock(sqlite3 *db)
+{
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+}
+
 static void locked_file_is_waited_for(void **state)
 {
 	sqlite3 *db;
 
 	(void)state;
-	open_plain();
-	settle(SEC);
-	sqlite3_open(path, &db);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	db = open_locked();
 	churn(100, 1);
 	expect_word("locked");
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	unlock(db);
 	expect_word("again");
 	settle(SEC);
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 100);
@@ -762,10 +776,7 @@ static void long_words_are_bounded(void **state)
 	(void)state;
 	memset(advice, 'a', sizeof(advice) - 1);
 	advice[sizeof(advice) - 2] = '\n';
-	open_plain();
-	settle(SEC);
-	sqlite3_open(path, &db);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	db = open_locked();
 	for (uint16_t i = 0; i < 40 * 500; i++) {
 		deny((uint16_t)(1024 + i), &explanation);
 		if (i % 500 == 499)
@@ -774,8 +785,7 @@ static void long_words_are_bounded(void **state)
 	store_totals(store, &totals);
 	assert_in_range(totals.waiting, 1000, (40 << 20) / sizeof(advice));
 	assert_true(totals.lost > 0);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	unlock(db);
 	for (int i = 0; i < 5000 && waiting(); i++) {
 		pass(SEC);
 		usleep(1000);
@@ -1020,15 +1030,11 @@ static void end_does_not_wait_for_a_bad_disk(void **state)
 	sqlite3 *db;
 
 	(void)state;
-	open_plain();
-	settle(SEC);
-	sqlite3_open(path, &db);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	db = open_locked();
 	churn(100, 1);
 	expect_word("locked");
 	assert_in_range(store_close(&store, 100 * MS), 100, 200);
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
+	unlock(db);
 	/* Nobody holds it any more. */
 	open_plain();
 }

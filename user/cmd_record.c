@@ -97,6 +97,7 @@ static char *filter_text(const struct options *o)
 	add_word(&text, "comm", s->comm);
 	add_word(&text, "cgroup", o->cgroup);
 	add_word(&text, "command", o->command ? o->command[0] : NULL);
+	add_word(&text, "denied", o->no_denied ? "no" : NULL);
 	return text.len ? pw_strdup(buf_text(&text)) : NULL;
 }
 

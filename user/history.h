@@ -71,6 +71,7 @@ struct blind {
 	uint64_t lost;			/* records; 0: not counted, nobody recorded */
 	const char *reason;		/* "not recorded yet", "the recorder did not run", "ring", ... */
 	bool partly;			/* some of what was then is recorded */
+	bool denied;			/* this is of denied calls alone: every holder is recorded */
 	bool elsewhere;			/* this is of other namespaces than those recorded, and none was asked for by name */
 };
 

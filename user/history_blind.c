@@ -131,6 +131,14 @@ static bool blinds_to(const struct history_query *query, char *filter, struct bl
 	return most != PASSES_ALL;
 }
 
+/* From a recorder's start to its end. */
+static int put_session(const struct history *h, struct blinds *blinds, const struct session *s, struct blind *blind)
+{
+	blind->since = session_wall(h, s, s->started);
+	blind->until = session_wall(h, s, history_db_known_until(s));
+	return put_blind(blinds, blind);
+}
+
 static int blind_to_filter(struct history *h, struct blinds *blinds, const struct history_query *query)
 {
 	int r = 0;
@@ -142,11 +150,12 @@ static int blind_to_filter(struct history *h, struct blinds *blinds, const struc
 
 		if (s->filter && !filter)
 			return -ENOMEM;
-		if (!filter || !blinds_to(query, filter, &blind))
-			continue;
-		blind.since = session_wall(h, s, s->started);
-		blind.until = session_wall(h, s, history_db_known_until(s));
-		r = put_blind(blinds, &blind);
+		if (filter && blinds_to(query, filter, &blind))
+			r = put_session(h, blinds, s, &blind);
+		if (!r && s->no_denied)
+			r = put_session(h, blinds, s, &(struct blind){
+				.reason = "denied calls were not recorded", .partly = true, .denied = true,
+			});
 	}
 	return r;
 }

@@ -193,6 +193,23 @@ static char *text_of(sqlite3_stmt *s, int at)
 	return text ? pw_strdup(text) : NULL;
 }
 
+/* The last word of a filter that denied calls alone did not pass. */
+static void take_no_denied(struct session *session)
+{
+	static const char word[] = "denied=no";
+	size_t length = session->filter ? strlen(session->filter) : 0, at = length - (sizeof(word) - 1);
+
+	session->no_denied = length >= sizeof(word) - 1 && !strcmp(session->filter + at, word);
+	if (!session->no_denied)
+		return;
+	if (at) {
+		session->filter[at - 1] = '\0';
+	} else {
+		pw_free(session->filter);
+		session->filter = NULL;
+	}
+}
+
 static char *words_of(const char *filter)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
@@ -217,6 +234,7 @@ static int take_session(struct history *h, sqlite3_stmt *s)
 		.forgotten = sqlite3_column_int64(s, 6), .boot = text_of(s, 1), .filter = text_of(s, 7),
 	};
 	h->session_count++;
+	take_no_denied(session);
 	session->only = session->filter ? words_of(session->filter) : NULL;
 	if (!session->boot || (session->filter && !session->only))
 		return -ENOMEM;

@@ -18,6 +18,7 @@ struct session {
 	uint32_t id, boot_number;
 	int64_t started, ready, last, forgotten;	/* ready INT64_MAX: never */
 	bool stopped, runs;
+	bool no_denied;			/* it did without them; not in the filter's words */
 	char *boot, *filter;
 	char *only;			/* the filter in words */
 };

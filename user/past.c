@@ -418,7 +418,7 @@ static int on_blind(void *arg, const struct blind *blind)
 	/* Who had the port is answered; that another namespace has that number too is what nobody asked. */
 	if (blind->elsewhere && t->holders && t->question->first == t->question->last)
 		return 0;
-	t->blind = true;
+	t->blind |= !blind->denied;
 	if (!blind->partly && blind->since <= t->blind_to && blind->until >= t->blind_to)
 		t->blind_to = blind->until == UINT64_MAX ? UINT64_MAX : blind->until + 1;
 	if (in_text(t))

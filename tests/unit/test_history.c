@@ -365,6 +365,32 @@ static void denied_calls_by_time(void **state)
 	assert_int_equal(denied_in(40000, 40000, START, now, PW_PROTO_UDP), 0);
 }
 
+static void denials_left_out_are_told(void **state)
+{
+	struct store_options options = plain_options();
+	struct history_query query = { .first = 100, .last = 200, .since = START + SEC + WALL, .until = START + SEC + WALL };
+
+	(void)state;
+	options.filter = "denied=no";
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&query), 1);
+	assert_string_equal(reasons[0], "denied calls were not recorded");
+	assert_true(blinds[0].denied && blinds[0].partly);
+	options.filter = "port=100-200 denied=no";
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	query.since = query.until = now + WALL - SEC;
+	query.last = 201;
+	assert_int_equal(blind_in(&query), 2);
+	assert_string_equal(reasons[blinds[0].denied], "only port=100-200 was recorded");
+	assert_string_equal(reasons[!blinds[0].denied], "denied calls were not recorded");
+}
+
 static void filter_blinds_all_but_what_it_lets_pass(void **state)
 {
 	struct store_options options = plain_options();
@@ -572,6 +598,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(denied_calls_by_time),
 	STORE_TEST(denied_call_out_of_turn),
 	STORE_TEST(details_from_the_start),
+	STORE_TEST(denials_left_out_are_told),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),

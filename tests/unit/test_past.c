@@ -334,6 +334,20 @@ static void one_namespace(void **state)
 	assert_non_null(strstr(buf_text(&out), "  held by    nobody that was recorded; not all was\n"));
 }
 
+/* That nobody was denied is not known then; that nobody had it is. */
+static void without_denials(void **state)
+{
+	static const struct blind denied = {
+		.since = AT(0), .until = AT(3600), .reason = "denied calls were not recorded", .partly = true, .denied = true,
+	};
+
+	(void)state;
+	history = (struct history){ .blinds = &denied, .blind_count = 1 };
+	assert_int_equal(ask(FORMAT_TEXT, "40001/tcp 2026-11-20T12:00:50Z"), 0);
+	assert_non_null(strstr(buf_text(&out), ": denied calls were not recorded\n"));
+	assert_non_null(strstr(buf_text(&out), "  held by    nobody\n"));
+}
+
 static struct past_denial denial(void)
 {
 	return (struct past_denial){
@@ -511,6 +525,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_is_not_known),
 	cmocka_unit_test(nobody_and_blind),
 	cmocka_unit_test(one_namespace),
+	cmocka_unit_test(without_denials),
 	cmocka_unit_test(denied_calls),
 	cmocka_unit_test(a_range_of_ports),
 	cmocka_unit_test(udplite),

@@ -77,6 +77,13 @@ static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
 	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
 }
 
+/* Once, though a packet's look-up of the other family may interrupt the thread's own in the midst of it. */
+static __always_inline void disarm(struct armed *slot)
+{
+	if (__sync_lock_test_and_set(&slot->tid, 0))
+		__sync_fetch_and_add(&arms, -1);
+}
+
 static __always_inline void arm(const struct look *look)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -84,9 +91,7 @@ static __always_inline void arm(const struct look *look)
 
 	if (!slot)
 		return;
-	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
-	if (!slot->tid)
-		__sync_fetch_and_add(&arms, 1);
+	disarm(slot);
 	slot->sk = (__u64)look->sk;
 	slot->cookie = look->cookie;
 	slot->time = bpf_ktime_get_boot_ns();
@@ -94,13 +99,9 @@ static __always_inline void arm(const struct look *look)
 	slot->family = look->family;
 	slot->had_port = look->port != 0;
 	__builtin_memcpy(slot->remote, look->remote, 16);
+	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
+	__sync_fetch_and_add(&arms, 1);
 	slot->tid = tid;
-}
-
-static __always_inline void disarm(struct armed *slot)
-{
-	slot->tid = 0;
-	__sync_fetch_and_add(&arms, -1);
 }
 
 /* The arm of this thread, if it is in a connect(). */

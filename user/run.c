@@ -23,7 +23,7 @@
 #define SINK_TICKS 10			/* the sink is told so often that time passes */
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
-#define CONSUME_BATCHES 32
+#define BATCH_BYTES 524288		/* of a ring, that one probe_consume() empties at least: 16384 of the smallest records */
 #define MMAP_THRESHOLD 131072
 #define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
 #define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
@@ -152,9 +152,10 @@ static void on_event(void *arg, const struct event *event)
 static int consume(void *arg)
 {
 	struct run *run = arg;
+	uint32_t size = run->filter.ring_size ? run->filter.ring_size : PROBE_RING_DEFAULT;
 	int r = -EAGAIN;
 
-	for (int i = 0; i < CONSUME_BATCHES && r == -EAGAIN && !run->broken; i++)
+	for (uint32_t i = 0; i < size / BATCH_BYTES + 16 && r == -EAGAIN && !run->broken; i++)
 		r = probe_consume(run->probe);
 	if (run->broken)
 		return run->broken;

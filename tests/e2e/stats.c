@@ -251,11 +251,55 @@ static void stats_by_container(void **state)
 	json_decref(tally.rows);
 }
 
+#define AT_THE_END 800000
+
+static void bind_and_close(struct work *w)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	work_name("at-the-end");
+	work_step(w);
+	for (int i = 0; i < AT_THE_END; i++) {
+		int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+		if (fd < 0 || bind(fd, (struct sockaddr *)&in, sizeof(in)) < 0)
+			work_die("bind");
+		close(fd);
+	}
+}
+
+/* What a large ring holds when the end is asked for is counted, all of it. */
+static void counts_what_the_ring_holds(void **state)
+{
+	struct stage *stage = stage_new("full ring");
+	struct run *run;
+	json_t *rows;
+
+	(void)state;
+	stage_start(stage, bind_and_close);
+	stage_await_step(stage);
+	run = run_start(&(struct run_options){ .text = true, .args = ARGS("stats", "--json", "--by", "process", "--ring-size",
+									  "256M", "--netns", stage->inode) });
+	run_sleep(ATTACH_MS * (int)slow());
+	kill(run->pid, SIGSTOP);
+	stage_go(stage);
+	stage_join(stage);
+	kill(run->pid, SIGINT);
+	kill(run->pid, SIGCONT);
+	assert_int_equal(run_wait(run, 20 * SECOND), 0);
+	rows = parse_rows(run);
+	assert_int_equal(json_array_size(rows), 1);
+	assert_int_equal(num(json_array_get(rows, 0), "lifetimes"), AT_THE_END);
+	json_decref(rows);
+	run_free(&run);
+}
+
 static const struct plain list[] = {
 	{ "stats/by_port", stats_by_port },
 	{ "stats/by_process", stats_by_process },
 	{ "stats/by_destination", stats_by_destination },
 	{ "stats/by_container", stats_by_container },
+	{ "stats/counts_what_the_ring_holds", counts_what_the_ring_holds },
 };
 
 const struct plain_list stats_tests = { list, COUNT_OF(list) };

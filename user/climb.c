@@ -542,6 +542,8 @@ static int try_rungs(struct climb *c, const struct probe_options *o)
 		r = introduce(c);
 	if (r)
 		return r == -EAGAIN ? -EINTR : r;
+	/* What is told until the proof is over is dropped: no process is to be taken for told of by it. */
+	c->skel->bss->canary = any_provable(c) ? UINT32_MAX : 0;
 	r = attach(c, o);
 	return !r && any_provable(c) ? prove(c) : r;
 }

@@ -100,10 +100,12 @@ static int sum_lost(struct probe *p, uint32_t reason, uint64_t *out)
 	return 0;
 }
 
-/* Kprobes are counted since Linux 6.7 ("bpf: Count missed stats in trace_call_bpf"). */
+/* Kprobes and the ends of system calls are counted since Linux 6.7 ("bpf: Count missed stats in trace_call_bpf"). */
 static bool is_skippable(const struct bpf_program *program)
 {
-	return bpf_program__type(program) == BPF_PROG_TYPE_TRACING || bpf_program__type(program) == BPF_PROG_TYPE_KPROBE;
+	enum bpf_prog_type type = bpf_program__type(program);
+
+	return type == BPF_PROG_TYPE_TRACING || type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT;
 }
 
 /* 0 or -errno: adds the runs of a program that the kernel skipped. */

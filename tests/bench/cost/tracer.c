@@ -159,7 +159,7 @@ static bool describe(uint32_t id, struct program *out)
 
 	if (fd >= 0)
 		close(fd);
-	*out = (struct program){ .id = id, .runs = info.run_cnt, .ns = info.run_time_ns,
+	*out = (struct program){ .id = id, .function = info.attach_btf_id, .runs = info.run_cnt, .ns = info.run_time_ns,
 				 .instructions = info.xlated_prog_len / 8 };
 	snprintf(out->name, sizeof(out->name), "%s", info.name);
 	return !r;
@@ -196,6 +196,15 @@ static const char *object_path(void)
 	return path ? path : "build/portwake.bpf.o";
 }
 
+/* BTF id of what a tracing program is attached to; 0 of others. */
+static uint32_t function_of(const struct bpf_program *like)
+{
+	int id = bpf_program__type(like) != BPF_PROG_TYPE_TRACING ? 0 :
+		 libbpf_find_vmlinux_btf_id(strchr(bpf_program__section_name(like), '/') + 1, bpf_program__expected_attach_type(like));
+
+	return id < 0 ? 0 : (uint32_t)id;
+}
+
 static int load_empty(const struct bpf_program *like)
 {
 	/* 1: a cgroup program that lets everything pass, a tracepoint that stays everybody else's too. */
@@ -214,8 +223,7 @@ static int load_empty(const struct bpf_program *like)
 	};
 
 	if (tracing)
-		opts.attach_btf_id = (uint32_t)libbpf_find_vmlinux_btf_id(strchr(bpf_program__section_name(like), '/') + 1,
-									  opts.expected_attach_type);
+		opts.attach_btf_id = function_of(like);
 	return bpf_prog_load(bpf_program__type(like), "bench_bare", "GPL", tracing ? nothing_traced : nothing, 2, &opts);
 }
 
@@ -279,7 +287,7 @@ static void stand_bare(struct tracer *t, const struct program *programs, int cou
 		for (int i = 0; i < count; i++) {
 			int program, link;
 
-			if (strncmp(bpf_program__name(like), programs[i].name, 15) != 0)
+			if (strncmp(bpf_program__name(like), programs[i].name, 15) != 0 || function_of(like) != programs[i].function)
 				continue;
 			program = load_empty(like);
 			link = program < 0 ? -1 : attach_empty(like, program, cgroup);

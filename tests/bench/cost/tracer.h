@@ -13,6 +13,7 @@
 struct program {
 	char name[32];
 	uint32_t id;
+	uint32_t function;	/* BTF id of what it is attached to; 0: it has none */
 	uint64_t runs, ns;
 	uint32_t instructions;		/* after the verifier */
 };

@@ -262,6 +262,59 @@ static void restart_keeps_what_lived_on(void **state)
 	assert_sound();
 }
 
+/* A TIME_WAIT that was there when recording began. */
+static struct lifetime *present_in_time_wait(uint64_t cookie, uint16_t port)
+{
+	struct lifetime *l = present(cookie, port);
+
+	l->holds = HOLD_TW;
+	l->waits = l->inexact = true;
+	return l;
+}
+
+static void end_time_wait(struct lifetime *l)
+{
+	l->holds = 0;
+	release(l, CAUSE_TIME_WAIT);
+}
+
+/* What was seen of its end stands, though the one that sees the rest did not see it. */
+static void restart_keeps_how_far_it_had_come(void **state)
+{
+	struct lifetime *l;
+	uint64_t closed;
+
+	(void)state;
+	open_plain();
+	l = allocate(1, 40000);
+	settle(SEC);
+	closed = now;
+	l->closed_at = closed;
+	say((struct change){ .what = WHAT_CLOSE, .lifetime = l, .holder_pid = 77, .holder_comm = "closer", .exact = true });
+	now += SEC;
+	l->tw_at = now;
+	say((struct change){ .what = WHAT_TIME_WAIT, .lifetime = l, .exact = true });
+	settle(SEC);
+	end_session();
+	now += 10 * SEC;
+	open_plain();
+	l = present_in_time_wait(1, 40000);
+	for (int ended = 0; ended < 2; ended++) {
+		settle(SEC);
+		assert_int_equal(find(40000), 1);
+		assert_int_equal(pasts[0].lasts, !ended);
+		assert_int_equal(pasts[0].closed_at, closed + WALL);
+		assert_int_equal(pasts[0].tw_at, closed + SEC + WALL);
+		assert_int_equal(pasts[0].holder->pid, 77);
+		assert_string_equal(pasts[0].holder->comm, "closer");
+		if (!ended)
+			end_time_wait(l);
+	}
+	assert_int_equal(pasts[0].open_ns, SEC);
+	assert_int_equal(pasts[0].tw_ns, 12 * SEC);
+	assert_sound();
+}
+
 static void another_boot_ends_all(void **state)
 {
 	struct store_options options;
@@ -1117,6 +1170,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(lasting_is_shown_and_then_ends),
 	STORE_TEST(short_ones_are_written_once),
 	STORE_TEST(restart_keeps_what_lived_on),
+	STORE_TEST(restart_keeps_how_far_it_had_come),
 	STORE_TEST(another_boot_ends_all),
 	STORE_TEST(killed_recorder_loses_the_last_second),
 	STORE_TEST(killed_at_any_moment),

@@ -89,7 +89,9 @@ static void fill_spans(const struct found *f, struct past *past)
 	past->held_ns = known ? (uint64_t)(f->until - f->since) : UNKNOWN_NS;
 	past->open_ns = f->closed_at == INT64_MIN ? past->held_ns :
 			past->began_before ? UNKNOWN_NS : (uint64_t)(f->closed_at - f->since);
-	past->tw_ns = f->tw_at == INT64_MIN ? 0 : past->end_unknown ? UNKNOWN_NS : (uint64_t)(f->until - f->tw_at);
+	/* What was in it when it was first seen was in it for longer. */
+	known = !past->end_unknown && !(past->began_before && f->tw_at == f->since);
+	past->tw_ns = !known ? UNKNOWN_NS : f->tw_at == INT64_MIN ? 0 : (uint64_t)(f->until - f->tw_at);
 }
 
 /* NULL of NULL. */

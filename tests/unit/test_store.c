@@ -251,6 +251,7 @@ static void restart_keeps_what_lived_on(void **state)
 	assert_true(pasts[0].end_unknown && !pasts[0].lasts);
 	assert_int_equal(pasts[0].until, known + WALL);
 	assert_int_equal(pasts[0].held_ns, UNKNOWN_NS);
+	assert_int_equal(pasts[0].tw_ns, UNKNOWN_NS);
 	assert_true(pasts[1].began_before && pasts[1].lasts);
 	release(all->all_next, CAUSE_CLOSE);
 	settle(SEC);
@@ -313,6 +314,38 @@ static void restart_keeps_how_far_it_had_come(void **state)
 	assert_int_equal(pasts[0].open_ns, SEC);
 	assert_int_equal(pasts[0].tw_ns, 12 * SEC);
 	assert_sound();
+}
+
+/* It did not begin to wait when it was seen first, and surely was not connected then. */
+static void found_in_time_wait(void **state)
+{
+	struct lifetime *l, *later;
+
+	(void)state;
+	open_plain();
+	/* One that ends before it is written as lasting, and one that is. */
+	end_time_wait(present_in_time_wait(3, 40002));
+	l = present_in_time_wait(1, 40000);
+	later = present(2, 40001);
+	settle(SEC);
+	assert_int_equal(find(40002), 1);
+	assert_int_equal(pasts[0].tw_at, pasts[0].since);
+	assert_int_equal(find(40000), 1);
+	assert_int_equal(pasts[0].tw_at, pasts[0].since);
+	later->tw_at = now;
+	later->waits = true;
+	now += 60 * SEC;
+	end_time_wait(l);
+	end_time_wait(later);
+	settle(SEC);
+	assert_int_equal(find(40000), 1);
+	assert_int_equal(pasts[0].tw_at, START + WALL);
+	assert_true(pasts[0].began_before);
+	assert_int_equal(pasts[0].tw_ns, UNKNOWN_NS);
+	/* Of one whose wait was seen to begin it is known. */
+	assert_int_equal(find(40001), 1);
+	assert_true(pasts[0].began_before);
+	assert_int_equal(pasts[0].tw_ns, 60 * SEC);
 }
 
 static void another_boot_ends_all(void **state)
@@ -1171,6 +1204,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(short_ones_are_written_once),
 	STORE_TEST(restart_keeps_what_lived_on),
 	STORE_TEST(restart_keeps_how_far_it_had_come),
+	STORE_TEST(found_in_time_wait),
 	STORE_TEST(another_boot_ends_all),
 	STORE_TEST(killed_recorder_loses_the_last_second),
 	STORE_TEST(killed_at_any_moment),

@@ -20,6 +20,7 @@ struct history {
 	const struct past_denial *denials;	/* by time */
 	size_t denial_count;
 	int error;			/* what reading them gives */
+	unsigned int most_ports;	/* that one question was about */
 };
 
 int history_open(const char *path, struct history **out, char *why, size_t why_size)
@@ -50,8 +51,11 @@ static bool fake_in_netns(const struct history_query *q, uint32_t netns)
 int history_find(struct history *history, const struct history_query *q,
 		 int (*on_past)(void *arg, const struct past *past), void *arg)
 {
+	unsigned int ports = q->last - q->first + 1U;
 	int r = history->error;
 
+	if (ports > history->most_ports)
+		history->most_ports = ports;
 	for (size_t i = 0; i < history->past_count && !r; i++) {
 		const struct past *p = &history->pasts[i];
 

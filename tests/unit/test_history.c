@@ -485,6 +485,26 @@ static void question_is_narrowed(void **state)
 	history_free(&history);
 }
 
+/* What lived through a restart began before what did not. */
+static void order_of_time_through_a_restart(void **state)
+{
+	(void)state;
+	open_plain();
+	allocate(1, 40000);
+	settle(SEC);
+	release(allocate(2, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	open_plain();
+	present(1, 40000);
+	settle(SEC);
+	release(allocate(3, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	assert_int_equal(find(40000), 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(pasts[i].cookie, i + 1);
+}
+
 static int stop_at_once(void *arg, const struct past *past)
 {
 	(void)arg;
@@ -602,6 +622,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
+	STORE_TEST(order_of_time_through_a_restart),
 	STORE_TEST(caller_may_stop),
 	STORE_TEST(what_is_no_history_is_refused),
 	STORE_TEST(empty_history_knows_nothing),

@@ -165,6 +165,21 @@ static void shared_ports_do_not_rest(void **state)
 	assert_int_equal(row(0, 1)->gaps.min, 10 * SEC);
 }
 
+/* Of more ports a history tells in no order of time, and rests were made up: asked for so many at a time. */
+static void order_of_time(void **state)
+{
+	const struct past pasts[] = { held(1, 1, 2, NULL), held(256, 1, 2, NULL), held(257, 1, 2, NULL), held(65535, 1, 2, NULL) };
+
+	(void)state;
+	for (int by = STATS_BY_PORT; by <= STATS_BY_PROCESS; by++) {
+		options.by = (enum stats_by)by;
+		count(pasts, ARRAY_SIZE(pasts), 0, 100, 300);
+		assert_int_equal(row(0, by == STATS_BY_PORT ? 4 : 1)->lifetimes, by == STATS_BY_PORT ? 1 : 4);
+		assert_int_equal(history.most_ports, by == STATS_BY_PORT ? HISTORY_SORTED : 65535);
+		stats_free(&stats);
+	}
+}
+
 static void by_process(void **state)
 {
 	const struct past pasts[] = { held(80, 0, 5, &nginx), held(81, 1, 2, &curl), held(82, 1, 3, &changed),
@@ -332,8 +347,10 @@ static void errors_of_the_history(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(lifetimes_in_and_across_the_time), TEST(whole_ones_by_the_clock_that_nobody_sets),
-	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(by_process),
-	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls), TEST(cgroups), TEST(without_memory_it_is_said),
+	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(order_of_time),
+	TEST(by_process),
+	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls),
+	TEST(cgroups), TEST(without_memory_it_is_said),
 	TEST(errors_of_the_history), TEST(crowds_are_bounded),
 };
 

@@ -290,6 +290,26 @@ static void denied_calls(void **state)
 	}
 }
 
+/* Who was denied a port of somebody unknown never had it. */
+static void denied_caller_is_no_owner(void **state)
+{
+	const struct past_denial denial = { .time = AT(20), .until = AT(20), .count = 1, .netns = TEST_NETNS, .port = 80,
+					    .proto = IPPROTO_TCP, .owner = &curl };
+	const struct past p = held(80, 0, 300, NULL);
+
+	(void)state;
+	for (size_t lifetimes = 0; lifetimes < 2; lifetimes++) {
+		history = (struct history){ .pasts = &p, .past_count = lifetimes, .denials = &denial, .denial_count = 1 };
+		options.since = T0;
+		stats = stats_new(STATS_BY_PORT, &past_stats_ops, &crowd);
+		past = (struct stats_past){ .stats = stats, .crowd = &crowd, .history = &history, .options = &options, .now = AT(300) };
+		assert_int_equal(stats_past_count(&past), 0);
+		assert_int_equal(row(0, 1)->denials, 1);
+		assert_int_equal(!row(0, 1)->last_owner, lifetimes);
+		stats_free(&stats);
+	}
+}
+
 static void cgroups(void **state)
 {
 	static const struct {
@@ -350,7 +370,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(order_of_time),
 	TEST(by_process),
 	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls),
-	TEST(cgroups), TEST(without_memory_it_is_said),
+	TEST(denied_caller_is_no_owner), TEST(cgroups), TEST(without_memory_it_is_said),
 	TEST(errors_of_the_history), TEST(crowds_are_bounded),
 };
 

@@ -284,5 +284,10 @@ int stats_past_blind(struct stats_past *past, int (*on_blind)(void *arg, const s
 {
 	struct history_query query = query_of(past);
 
+	/* What lies outside of them was not asked for. */
+	while (query.first < query.last && !asks_for(past->options, query.first))
+		query.first++;
+	while (query.last > query.first && !asks_for(past->options, query.last))
+		query.last--;
 	return history_blind(past->history, &query, on_blind, arg);
 }

@@ -21,6 +21,7 @@ struct history {
 	size_t denial_count;
 	int error;			/* what reading them gives */
 	unsigned int most_ports;	/* that one question was about */
+	uint16_t blind_first, blind_last;	/* asked for last */
 };
 
 int history_open(const char *path, struct history **out, char *why, size_t why_size)
@@ -86,6 +87,8 @@ int history_blind(struct history *history, const struct history_query *q,
 {
 	int r = history->error;
 
+	history->blind_first = q->first;
+	history->blind_last = q->last;
 	for (size_t i = 0; i < history->blind_count && !r; i++)
 		if (history->blinds[i].since <= q->until && history->blinds[i].until >= q->since)
 			r = on_blind(arg, &history->blinds[i]);

@@ -180,6 +180,31 @@ static void order_of_time(void **state)
 	}
 }
 
+static int no_blind(void *arg, const struct blind *blind)
+{
+	(void)arg;
+	(void)blind;
+	return 0;
+}
+
+/* A recording of what was asked for is not blind to it. */
+static void blind_to_what_was_asked(void **state)
+{
+	(void)state;
+	count(NULL, 0, 0, 100, 300);
+	assert_int_equal(stats_past_blind(&past, no_blind, NULL), 0);
+	assert_int_equal(history.blind_first, 1);
+	assert_int_equal(history.blind_last, 65535);
+	options.by_port = true;
+	port_set_add(&options.ports, 8080);
+	for (uint16_t last = 8080; last <= 8090; last += 10) {
+		port_set_add(&options.ports, last);
+		assert_int_equal(stats_past_blind(&past, no_blind, NULL), 0);
+		assert_int_equal(history.blind_first, 8080);
+		assert_int_equal(history.blind_last, last);
+	}
+}
+
 static void by_process(void **state)
 {
 	const struct past pasts[] = { held(80, 0, 5, &nginx), held(81, 1, 2, &curl), held(82, 1, 3, &changed),
@@ -368,7 +393,7 @@ static void errors_of_the_history(void **state)
 static const struct CMUnitTest tests[] = {
 	TEST(lifetimes_in_and_across_the_time), TEST(whole_ones_by_the_clock_that_nobody_sets),
 	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(order_of_time),
-	TEST(by_process),
+	TEST(blind_to_what_was_asked), TEST(by_process),
 	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls),
 	TEST(denied_caller_is_no_owner), TEST(cgroups), TEST(without_memory_it_is_said),
 	TEST(errors_of_the_history), TEST(crowds_are_bounded),

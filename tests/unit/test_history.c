@@ -2,6 +2,8 @@
 /* Questions: the wall clock as it stood, and what the history cannot speak for. */
 #include "user/history.h"
 
+#include <sys/wait.h>
+
 #include "tests/unit/stored.h"
 #include "user/explain.h"
 #include "user/clock.h"
@@ -578,6 +580,35 @@ static void order_of_time_through_a_restart(void **state)
 		assert_int_equal(pasts[i].cookie, i + 1);
 }
 
+/* A copy for those who may read it, in a directory that is closed to them, and to which root alone may write. */
+static void copy_is_read_by_who_may_not_write(void **state)
+{
+	struct history *history = NULL;
+	char name[128];
+	int status;
+	pid_t child;
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "%s-%s", path, i ? "shm" : "wal");
+		unlink(name);
+	}
+	assert_false(chmod(path, 0644) || chmod(directory, 0555));
+	child = fork();
+	if (!child) {
+		if (!geteuid() && setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		_exit(history_open(path, &history, why, sizeof(why)) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(chmod(directory, 0700), 0);
+	assert_int_equal(status, 0);
+}
+
 static int stop_at_once(void *arg, const struct past *past)
 {
 	(void)arg;
@@ -699,6 +730,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
 	STORE_TEST(order_of_time_through_a_restart),
+	STORE_TEST(copy_is_read_by_who_may_not_write),
 	STORE_TEST(caller_may_stop),
 	STORE_TEST(what_is_no_history_is_refused),
 	STORE_TEST(empty_history_knows_nothing),

@@ -413,8 +413,12 @@ static int ask_lines(struct who *who)
 
 	if (!questions)
 		return fail(-ENOMEM);
-	while (!status && !in.ended)
+	while (!status && !in.ended) {
 		status = ask_batch(who, &in, questions);
+		/* The next line may be long in coming: it is answered by what is written then, and keeps no recorder waiting. */
+		history_free(&who->history);
+		who->tried = false;
+	}
 	return status ? status : who->bad ? STATUS_FAILED : STATUS_DONE;
 }
 

@@ -448,6 +448,34 @@ static void lines_of_a_log(void **state)
 	tear_down(&p);
 }
 
+/* A line about now, where nobody may look, leaves those about the past. */
+static void lines_where_nobody_may_look(void **state)
+{
+	struct past p = set_up();
+	const struct happening *took, *gave;
+	char path[] = "/tmp/portwake-lines-XXXXXX", at[40];
+	int fd = mkstemp(path);
+	struct run *run;
+	json_t *rows;
+
+	(void)state;
+	assert_true(fd >= 0 && !unlink(path));
+	await_written(&p, realtime());
+	took = what_happened(&p, 0, KIND_ALLOCATE);
+	gave = what_happened(&p, 0, KIND_RELEASE);
+	dprintf(fd, "%d/tcp\n%d/tcp %s\n", HELD_PORT, FIRST_PORT, instant((took->t1 + gave->t0) / 2, at));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	run = start_who(ARGS("--json", "--db", p.db, "--netns", p.stage->inode, "-"), from_file, &fd);
+	assert_int_equal(run_wait(run, WITHIN), 1);
+	close(fd);
+	assert_says(run->talk, "run it as root");
+	rows = rows_of(run);
+	/* Nothing of the other: no port that nobody holds. */
+	assert_int_equal(num(json_array_get(rows, 0), "port"), FIRST_PORT);
+	assert_lifetime(&p, only_holder(rows), 0);
+	tear_down(&p);
+}
+
 /* ---- readers that stand still ---- */
 
 struct standing {
@@ -689,6 +717,7 @@ static const struct plain list[] = {
 	{ "past/blind", what_was_not_recorded_is_said },
 	{ "past/rights", rights },
 	{ "past/lines", lines_of_a_log },
+	{ "past/lines_without_a_look", lines_where_nobody_may_look },
 	{ "past/between_lines", between_lines },
 	{ "past/pager", sums_for_a_pager },
 	{ "past/present", the_present_since_when },

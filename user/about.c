@@ -59,7 +59,8 @@ static const char *const columns[] = {
 	"pid", "comm", "uid", "exe", "cmdline", "container", "cgroup", "netns", "cookie", "generation", "boot", "ephemeral",
 	"how", "accepted", "remote_addr", "remote_port", "seconds_left", "held_ns", "open_ns", "time_wait_ns", "cause",
 	"errno", "exact", "began_before", "end_unknown", "holder_pid", "holder_comm", "without_process", "holders", "first",
-	"last", "held", "lost", "reason", "call", "count",
+	"last", "held", "lost", "reason", "call", "count", "range", "registered", "service", "ephemeral_range", "reserved",
+	"ephemeral_low", "ephemeral_high", "reuseaddr", "reuseport", "v6only", "socket_uid", "bound_dev",
 };
 
 int about_line(const struct about *a, const struct js *js, struct buf *out)

@@ -395,6 +395,7 @@ int clock_moment(const char *text, uint64_t now, struct moment *out, char *why, 
 		return -EINVAL;
 	if (read.first > now)
 		return refuse(why, size, "'%s' is still to come: only what has been can be asked for", text);
-	*out = (struct moment){ read.first, read.last < now ? read.last : now };
+	/* Of 1970 at the earliest: 0 is no time. */
+	*out = (struct moment){ read.first, read.last > now ? now : read.last ? read.last : 1 };
 	return 0;
 }

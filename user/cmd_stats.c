@@ -302,8 +302,8 @@ static int on_blind(void *arg, const struct blind *blind)
 	return buf_error(blinds->out);
 }
 
-/* STATUS_DONE, or logged. */
-static int count_past(struct stats_past *past)
+/* STATUS_DONE, or logged. Done with *history: a slow reader of ours keeps nobody from it. */
+static int count_past(struct stats_past *past, struct history **history)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(TEXT_MAX);
 	struct blinds blinds = { past->options, &out };
@@ -315,8 +315,10 @@ static int count_past(struct stats_past *past)
 		r = format_rows(past->stats, past->options, &out);
 	if (!r)
 		r = stats_past_blind(past, on_blind, &blinds);
-	if (!r)
+	if (!r) {
+		history_free(history);
 		return print_all(&out);
+	}
 	log_error("%s", buf_error(&out) || r == -ENOMEM ? strerror(-r) : history_why(past->history));
 	return STATUS_FAILED;
 }
@@ -338,7 +340,7 @@ static int stats_of_past(const struct options *options)
 		return STATUS_FAILED;
 	}
 	past.history = history;
-	return count_past(&past);
+	return count_past(&past, &history);
 }
 
 /* ---- the command ---- */

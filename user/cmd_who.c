@@ -42,6 +42,7 @@ struct who {
 	unsigned int line;	/* of stdin */
 	bool lines;		/* questions are lines of stdin: one that cannot be answered leaves the others */
 	bool bad;		/* there was such a line */
+	bool cannot_look;	/* these lines about now are such */
 };
 
 /* ---- what answers ask back ---- */
@@ -233,6 +234,8 @@ static int answer_one(struct who *who, const struct answers *now, const struct q
 
 	if (question_is_past(question))
 		return who->history ? answer_past(who, question) : STATUS_DONE;
+	if (who->cannot_look)
+		return STATUS_DONE;
 	r = answer(now, question, &who->out);
 	return r ? fail(r) : STATUS_DONE;
 }
@@ -269,6 +272,19 @@ static int look(struct who *who, struct port_set *ports, unsigned int protos, st
 	return STATUS_CANNOT;
 }
 
+/* Of lines, those about now alone fail where nobody may look; those about the past need the file. */
+static int look_for(struct who *who, struct port_set *ports, unsigned int protos, struct holders *holders)
+{
+	int status = protos ? prepare_look(who) : STATUS_DONE;
+
+	who->time = now_boottime() + (uint64_t)clock_offset();
+	if (!status)
+		status = look(who, ports, protos, holders);
+	who->cannot_look = who->lines && status == STATUS_CANNOT;
+	who->bad |= who->cannot_look;
+	return who->cannot_look ? STATUS_DONE : status;
+}
+
 static int look_and_answer(struct who *who, const struct question *questions, size_t count)
 {
 	_cleanup_holders_ struct holders holders = HOLDERS_INIT;
@@ -281,12 +297,9 @@ static int look_and_answer(struct who *who, const struct question *questions, si
 		question_widen(&questions[i], &ports, &protos);
 		past |= question_is_past(&questions[i]);
 	}
-	status = protos ? prepare_look(who) : STATUS_DONE;
+	status = look_for(who, &ports, protos, &holders);
 	if (!status && past)
 		status = prepare_past(who);
-	who->time = now_boottime() + (uint64_t)clock_offset();
-	if (!status)
-		status = look(who, &ports, protos, &holders);
 	return status ? status : answer_all(who, &holders, questions, count);
 }
 
@@ -413,8 +426,12 @@ static int ask_lines(struct who *who)
 
 	if (!questions)
 		return fail(-ENOMEM);
-	while (!status && !in.ended)
+	while (!status && !in.ended) {
 		status = ask_batch(who, &in, questions);
+		/* The next line may be long in coming: it is answered by what is written then, and keeps no recorder waiting. */
+		history_free(&who->history);
+		who->tried = false;
+	}
 	return status ? status : who->bad ? STATUS_FAILED : STATUS_DONE;
 }
 

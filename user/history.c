@@ -17,6 +17,7 @@ struct found {
 	uint64_t cookie;
 	int64_t since, until, closed_at, tw_at;	/* boottime; closed_at, tw_at INT64_MIN: never */
 	uint32_t session;		/* index */
+	uint32_t boot;			/* number; set of those that are sorted */
 	uint32_t generation;
 	uint32_t process, holder, endpoint;
 	uint32_t bits;
@@ -89,7 +90,9 @@ static void fill_spans(const struct found *f, struct past *past)
 	past->held_ns = known ? (uint64_t)(f->until - f->since) : UNKNOWN_NS;
 	past->open_ns = f->closed_at == INT64_MIN ? past->held_ns :
 			past->began_before ? UNKNOWN_NS : (uint64_t)(f->closed_at - f->since);
-	past->tw_ns = f->tw_at == INT64_MIN ? 0 : past->end_unknown ? UNKNOWN_NS : (uint64_t)(f->until - f->tw_at);
+	/* What was in it when it was first seen was in it for longer. */
+	known = !past->end_unknown && !(past->began_before && f->tw_at == f->since);
+	past->tw_ns = !known ? UNKNOWN_NS : f->tw_at == INT64_MIN ? 0 : (uint64_t)(f->until - f->tw_at);
 }
 
 /* NULL of NULL. */
@@ -139,8 +142,9 @@ static int by_port_and_since(const void *left, const void *right)
 
 	if (a->port != b->port)
 		return a->port < b->port ? -1 : 1;
-	if (a->session != b->session)
-		return a->session < b->session ? -1 : 1;
+	/* Not by session: what lived through a restart is of the later one. */
+	if (a->boot != b->boot)
+		return a->boot < b->boot ? -1 : 1;
 	return a->since < b->since ? -1 : a->since > b->since;
 }
 
@@ -180,7 +184,8 @@ static int take(struct search *search, const struct found *f)
 	if (!found)
 		return history_db_no_memory(h);
 	search->found = found;
-	found[search->found_count++] = *f;
+	found[search->found_count] = *f;
+	found[search->found_count++].boot = h->sessions[f->session].boot_number;
 	return search->found_count >= SORTED_ROWS ? tell_found(search) : 0;
 }
 

@@ -8,6 +8,8 @@
 #include "user/mem.h"
 #include "user/num.h"
 
+#define SET_BACK_NS 1000000000ULL	/* less is drift */
+
 struct blinds {
 	struct blind *list;
 	size_t count, size;
@@ -184,15 +186,35 @@ static int blind_before(struct history *h, struct blinds *blinds, size_t *first)
 	return add_blind(blinds, 0, session_wall(h, s, kept), "no longer kept");
 }
 
+/*
+ * From the last word of the one before, by the old offset, until this one is ready, by the new one. A clock that was set
+ * back meanwhile showed more: what passed by the new offset alone, or by the old one alone. Of two boots it is known how
+ * long the later one had run.
+ */
+static struct blind between(const struct history *h, const struct session *before, const struct session *s)
+{
+	bool same_boot = s->boot_number == before->boot_number;
+	int64_t last = history_db_known_until(before), ready = ready_at(s);
+	uint64_t since = session_wall(h, before, last), until = session_wall(h, s, ready);
+	uint64_t by_new = until - (uint64_t)(same_boot ? ready - last : ready);
+	uint64_t by_old = since + (uint64_t)(same_boot ? ready - last : 0);
+
+	return (struct blind){
+		.since = by_new < since ? by_new : since, .until = by_old > until ? by_old : until,
+		.reason = "the recorder did not run",
+		/* Some of it stands in the sessions beside it. */
+		.partly = by_new + SET_BACK_NS < since,
+	};
+}
+
 static int blind_between(struct history *h, struct blinds *blinds, size_t first)
 {
 	int r = 0;
 
 	for (size_t i = first; i < h->session_count && !r; i++) {
-		const struct session *s = &h->sessions[i], *before = s - 1;
+		const struct blind blind = between(h, &h->sessions[i - 1], &h->sessions[i]);
 
-		r = add_blind(blinds, session_wall(h, before, history_db_known_until(before)),
-			      session_wall(h, s, ready_at(s)), "the recorder did not run");
+		r = put_blind(blinds, &blind);
 	}
 	return r;
 }

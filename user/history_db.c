@@ -164,8 +164,9 @@ static int begin_reading(struct history *h)
 static int open_database(struct history *h, char *why, size_t why_size)
 {
 	int r = sqlite3_open_v2(h->path, &h->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) ? -EIO : begin_reading(h);
+	int code = r ? sqlite3_errcode(h->db) : SQLITE_OK;
 
-	if (r && sqlite3_errcode(h->db) == SQLITE_CANTOPEN && !has_log(h))
+	if ((code == SQLITE_CANTOPEN || code == SQLITE_READONLY) && !has_log(h))
 		r = open_unchanging(h) ? -EIO : begin_reading(h);
 	if (r)
 		return explain(h->path, h->db, why, why_size);

@@ -55,16 +55,24 @@ static int set_db(struct options *o, const char *value, char *why, size_t size)
 	return 0;
 }
 
+/* "-5m" is the same moment in two options. */
+static uint64_t now_of(struct options *o)
+{
+	if (!o->now)
+		o->now = now_realtime();
+	return o->now;
+}
+
 static int set_at(struct options *o, const char *value, char *why, size_t size)
 {
-	return clock_moment(value, now_realtime(), &o->at, why, size);
+	return clock_moment(value, now_of(o), &o->at, why, size);
 }
 
 static int set_since(struct options *o, const char *value, char *why, size_t size)
 {
 	struct moment moment;
 
-	if (clock_moment(value, now_realtime(), &moment, why, size))
+	if (clock_moment(value, now_of(o), &moment, why, size))
 		return -EINVAL;
 	o->since = moment.first ? moment.first : 1;
 	return 0;
@@ -74,7 +82,7 @@ static int set_until(struct options *o, const char *value, char *why, size_t siz
 {
 	struct moment moment;
 
-	if (clock_moment(value, now_realtime(), &moment, why, size))
+	if (clock_moment(value, now_of(o), &moment, why, size))
 		return -EINVAL;
 	o->until = moment.last;
 	return 0;

@@ -41,6 +41,7 @@ struct options {
 	uint64_t keep_ns, max_size;	/* record: --keep, --max-size; 0: no bound */
 	struct moment at;		/* last 0: not given */
 	uint64_t since, until;		/* ns since 1970; 0: not given */
+	uint64_t now;			/* what times before now go by; 0: none was given */
 	enum format format;
 	char *const *command;		/* NULL: none */
 	char **words;			/* what is no option, of a command that takes such */

@@ -239,7 +239,8 @@ int stats_denial(struct stats *s, const struct stats_denial *d)
 	if (!row)
 		return -ENOMEM;
 	row->denials += d->count;
-	if (!row->last_owner)
+	/* He never had it: one who had goes first, even where it is not known who that was. */
+	if (!row->last_owner && !row->lifetimes)
 		row->last_owner = s->ops->ref(s->arg, d->owner);
 	return 0;
 }

@@ -219,6 +219,11 @@ static int on_past(void *arg, const struct past *p)
 	return 0;
 }
 
+static bool asks_for(const struct options *o, unsigned int port)
+{
+	return !o->by_port || port_set_has(&o->ports, (uint16_t)port);
+}
+
 static int on_denied(void *arg, const struct past_denial *d)
 {
 	struct stats_past *past = arg;
@@ -227,7 +232,7 @@ static int on_denied(void *arg, const struct past_denial *d)
 		.count = d->count,
 	};
 
-	if (!is_wanted(past->options, d->owner))
+	if (!asks_for(past->options, d->port) || !is_wanted(past->options, d->owner))
 		return 0;
 	denial.owner = d->owner ? join(past->crowd, d->owner) : NULL;
 	if ((d->owner && !denial.owner) || stats_denial(past->stats, &denial))
@@ -251,42 +256,38 @@ static bool next_run(const struct options *o, unsigned int from, struct history_
 {
 	unsigned int port = from;
 
-	while (port < NUM_PORTS && !port_set_has(&o->ports, (uint16_t)port))
+	while (port < NUM_PORTS && !asks_for(o, port))
 		port++;
 	query->first = (uint16_t)port;
 	if (port == NUM_PORTS)
 		return false;
-	while (port < NUM_PORTS && port_set_has(&o->ports, (uint16_t)port))
+	/* How long a port rested is told by lifetimes in order of time: of more ports they come as they ended. */
+	while (port < NUM_PORTS && asks_for(o, port) && (o->by != STATS_BY_PORT || port - query->first < HISTORY_SORTED))
 		port++;
 	query->last = (uint16_t)(port - 1);
 	return true;
 }
 
-static int count_run(struct stats_past *past, const struct history_query *query)
-{
-	int r = history_find(past->history, query, on_past, past);
-
-	return r ? r : history_denied(past->history, query, on_denied, past);
-}
-
 int stats_past_count(struct stats_past *past)
 {
-	struct history_query query = query_of(past);
+	struct history_query query = query_of(past), every = query;
 	int r = 0;
 
-	/* A lifetime has a port; a denied call may have named none. */
-	if (!past->options->by_port) {
-		query.first = 0;
-		return count_run(past, &query);
-	}
 	for (unsigned int from = 1; !r && next_run(past->options, from, &query); from = query.last + 1U)
-		r = count_run(past, &query);
-	return r;
+		r = history_find(past->history, &query, on_past, past);
+	/* A lifetime has a port; a denied call may have named none. They have no index by port: one look finds all. */
+	every.first = 0;
+	return r ? r : history_denied(past->history, &every, on_denied, past);
 }
 
 int stats_past_blind(struct stats_past *past, int (*on_blind)(void *arg, const struct blind *blind), void *arg)
 {
 	struct history_query query = query_of(past);
 
+	/* What lies outside of them was not asked for. */
+	while (query.first < query.last && !asks_for(past->options, query.first))
+		query.first++;
+	while (query.last > query.first && !asks_for(past->options, query.last))
+		query.last--;
 	return history_blind(past->history, &query, on_blind, arg);
 }

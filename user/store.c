@@ -102,13 +102,19 @@ static struct segment *room_for(struct store *store, uint64_t time, bool allocat
 
 /* ---- lifetimes ---- */
 
+/* Of one that was found in TIME_WAIT nobody saw when that began: it is in it from where it was first seen. */
+static uint64_t tw_at(const struct lifetime *l)
+{
+	return !l->tw_at && l->waits ? l->seen : l->tw_at;
+}
+
 static void fill(struct store *store, struct row *row, const struct lifetime *l)
 {
 	row->cookie = l->cookie;
 	row->generation = l->generation;
 	row->since = l->since ? l->since : l->seen;
 	row->closed_at = l->closed_at;
-	row->tw_at = l->tw_at;
+	row->tw_at = tw_at(l);
 	row->holder = persons_closer(&store->persons, l);
 	row->netns = l->netns;
 	row->port = l->port;

@@ -18,8 +18,9 @@ static const char *const texts[STATEMENTS] = {
 	[ADD_HELD] = "INSERT OR REPLACE INTO held VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[DROP_HELD] = "DELETE FROM held WHERE port = ? AND cookie = ? AND generation = ?",
 	/* Of this session by its name; of an earlier one, where generations count anew, by the cookie. */
-	[FIND_HELD] = "SELECT session, generation, since, process, bits FROM held WHERE port = ?1 AND cookie = ?2 AND "
-		      "((session = ?3 AND generation = ?4) OR session < ?3) ORDER BY session DESC LIMIT 1",
+	[FIND_HELD] = "SELECT session, generation, since, process, bits, closed_at, waited_at, holder FROM held "
+		      "WHERE port = ?1 AND cookie = ?2 AND ((session = ?3 AND generation = ?4) OR session < ?3) "
+		      "ORDER BY session DESC LIMIT 1",
 	[FIND_FLOOR] = "SELECT min(coalesce(exe, 1 << 40), coalesce(cgroup, 1 << 40), coalesce(container, 1 << 40), "
 		       "coalesce(cmdline, 1 << 40)) FROM process WHERE id = ?",
 	/* Lifetimes of a session that a later look did not find: they ended, nobody knows when or how. */
@@ -47,6 +48,17 @@ void held_finish(struct held *h)
 	sql_finish(h->statements, STATEMENTS);
 }
 
+/* How far it had come to its end: of what was before this session nobody tells but the one that saw it. */
+static void adopt_ends(sqlite3_stmt *s, struct span *span)
+{
+	if (sqlite3_column_type(s, 5) != SQLITE_NULL)
+		span->closed_at = (uint64_t)sqlite3_column_int64(s, 5);
+	if (sqlite3_column_type(s, 6) != SQLITE_NULL)
+		span->tw_at = (uint64_t)sqlite3_column_int64(s, 6);
+	if (sqlite3_column_type(s, 7) != SQLITE_NULL)
+		span->holder = (uint32_t)sqlite3_column_int64(s, 7);
+}
+
 /* What was written of this one, by this session or one before: since when and whose it is, where this one cannot know. 1: found. */
 static int adopt(struct held *h, const struct row *row, struct span *span)
 {
@@ -69,6 +81,7 @@ static int adopt(struct held *h, const struct row *row, struct span *span)
 		span->since = (uint64_t)sqlite3_column_int64(s, 2);
 		if (sqlite3_column_type(s, 3) != SQLITE_NULL)
 			span->process = (uint32_t)sqlite3_column_int64(s, 3);
+		adopt_ends(s, span);
 		span->bits = (span->bits & ~kept) | (bits & kept) | (bits & SCHEMA_LISTENED);
 	}
 	if (sqlite3_reset(s) || (r != SQLITE_ROW && r != SQLITE_DONE))
@@ -102,7 +115,7 @@ int held_put(struct held *h, const struct row *row)
 	sqlite3_bind_int64(s, 10, endpoint);
 	put_bind_remote(s, 11, row);
 	sqlite3_bind_int64(s, 12, put_bits(row, span.bits));
-	sql_bind_nonzero(s, 13, row->holder);
+	sql_bind_nonzero(s, 13, span.holder);
 	return sql_run(s);
 }
 
@@ -133,6 +146,8 @@ int held_end(struct held *h, const struct row *row)
 	r = put_tail(h->put, row, &span);
 	if (!r && span.process && span.process < h->put->state.process_floor)
 		r = lower_floor(h, span.process);
+	if (!r && span.holder && span.holder < h->put->state.process_floor)
+		r = lower_floor(h, span.holder);
 	return r ? r : 1;
 }
 

@@ -198,7 +198,7 @@ static int bind_lifetime(struct put *p, sqlite3_stmt *s, const struct filling *c
 	sqlite3_bind_int64(s, 8, endpoint);
 	put_bind_remote(s, 9, row);
 	sqlite3_bind_int64(s, 10, put_bits(row, span->bits));
-	sql_bind_nonzero(s, 11, row->holder);
+	sql_bind_nonzero(s, 11, span->holder);
 	return 0;
 }
 
@@ -216,6 +216,7 @@ int put_tail(struct put *p, const struct row *row, const struct span *span)
 	sqlite3_bind_int64(s, 1, schema_id(c->id, 0, c->in_tail++));
 	sqlite3_bind_int64(s, 12, row->port);
 	put_lower(&c->process, span->process ? span->process : c->process);
+	put_lower(&c->process, span->holder ? span->holder : c->process);
 	span_chunk(c, span);
 	return sql_run(s);
 }

@@ -46,13 +46,13 @@ struct put {
 /* A lifetime's values as a row has them. */
 struct span {
 	uint64_t since, until, closed_at, tw_at;
-	uint32_t process;
+	uint32_t process, holder;
 	uint32_t bits;
 };
 
 static inline struct span span_of(const struct row *row)
 {
-	return (struct span){ row->since, row->until, row->closed_at, row->tw_at, row->process, row->bits };
+	return (struct span){ row->since, row->until, row->closed_at, row->tw_at, row->process, row->holder, row->bits };
 }
 
 static inline void put_lower(int64_t *floor, int64_t value)

@@ -3,7 +3,9 @@
 #define _GNU_SOURCE
 #include "tests/e2e/ask.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
 #include <pwd.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -445,6 +448,143 @@ static void lines_of_a_log(void **state)
 	tear_down(&p);
 }
 
+/* A line about now, where nobody may look, leaves those about the past. */
+static void lines_where_nobody_may_look(void **state)
+{
+	struct past p = set_up();
+	const struct happening *took, *gave;
+	char path[] = "/tmp/portwake-lines-XXXXXX", at[40];
+	int fd = mkstemp(path);
+	struct run *run;
+	json_t *rows;
+
+	(void)state;
+	assert_true(fd >= 0 && !unlink(path));
+	await_written(&p, realtime());
+	took = what_happened(&p, 0, KIND_ALLOCATE);
+	gave = what_happened(&p, 0, KIND_RELEASE);
+	dprintf(fd, "%d/tcp\n%d/tcp %s\n", HELD_PORT, FIRST_PORT, instant((took->t1 + gave->t0) / 2, at));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	run = start_who(ARGS("--json", "--db", p.db, "--netns", p.stage->inode, "-"), from_file, &fd);
+	assert_int_equal(run_wait(run, WITHIN), 1);
+	close(fd);
+	assert_says(run->talk, "run it as root");
+	rows = rows_of(run);
+	/* Nothing of the other: no port that nobody holds. */
+	assert_int_equal(num(json_array_get(rows, 0), "port"), FIRST_PORT);
+	assert_lifetime(&p, only_holder(rows), 0);
+	tear_down(&p);
+}
+
+/* ---- readers that stand still ---- */
+
+struct standing {
+	const struct past *past;
+	const struct run *run;
+	long call;		/* it is in, on this descriptor: */
+	int fd;
+};
+
+static bool stands(const struct standing *s)
+{
+	char path[64], text[128] = "";
+	long call = -1;
+	int fd, at;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", s->run->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	(void)!read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return sscanf(text, "%ld %i", &call, &at) == 2 && call == s->call && at == s->fd;
+}
+
+static bool has_open(const struct run *run, const char *name)
+{
+	char path[64], target[256];
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", run->pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+
+		found |= length > 0 && !strncmp(target, name, strlen(name));
+	}
+	closedir(dir);
+	return found;
+}
+
+static bool stands_without_the_history(void *arg)
+{
+	const struct standing *s = arg;
+
+	return stands(s) && !has_open(s->run, s->past->db);
+}
+
+/* One that waits for its next line keeps no recorder waiting, and its next answer is not the old one. */
+static void between_lines(void **state)
+{
+	struct past p = set_up();
+	struct standing standing = { .past = &p, .call = SYS_read, .fd = STDIN_FILENO };
+	char line[80], at[40];
+	int ends[2], length;
+	int64_t later;
+
+	(void)state;
+	await_written(&p, realtime());
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	standing.run = start_who(ARGS("--json", "--db", p.db, "--netns", p.stage->inode, "-"), from_file, &ends[0]);
+	close(ends[0]);
+	length = snprintf(line, sizeof(line), "%d/tcp %s\n", HELD_PORT, instant(realtime(), at));
+	assert_int_equal(write(ends[1], line, (size_t)length), length);
+	if (!run_until(stands_without_the_history, &standing, WITHIN))
+		fail_msg("it has the history open between lines");
+	later = realtime();
+	await_written(&p, later);
+	length = snprintf(line, sizeof(line), "%d/tcp %s\n", HELD_PORT + 9, instant(later, at));
+	assert_int_equal(write(ends[1], line, (size_t)length), length);
+	close(ends[1]);
+	assert_int_equal(run_wait((struct run *)standing.run, WITHIN), 0);
+	/* The first was asked too soon to know; the second not. */
+	assert_null(strstr(strstr(standing.run->partial, "\"port\":7840"), "\"blind\""));
+	tear_down(&p);
+}
+
+static void full_pipe(int ends[2])
+{
+	static const char bytes[4096];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], bytes, sizeof(bytes)) > 0)
+		;
+	assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+}
+
+/* Sums that nobody takes away. */
+static void sums_for_a_pager(void **state)
+{
+	struct past p = set_up();
+	struct standing standing = { .past = &p, .call = SYS_write, .fd = STDOUT_FILENO };
+	struct run *run;
+	int ends[2];
+
+	(void)state;
+	await_written(&p, realtime());
+	full_pipe(ends);
+	run = run_start(&(struct run_options){ .stdout_fd = ends[1],
+			.args = ARGS("stats", "--since", "10m", "--db", p.db, "--netns", p.stage->inode) });
+	standing.run = run;
+	if (!run_until(stands_without_the_history, &standing, WITHIN))
+		fail_msg("it has the history open while nobody reads: %s", run->talk);
+	close(ends[0]);
+	close(ends[1]);
+	(void)run_stop(run, SIGKILL);
+	tear_down(&p);
+}
+
 static void the_present_since_when(void **state)
 {
 	struct past p = set_up();
@@ -577,6 +717,9 @@ static const struct plain list[] = {
 	{ "past/blind", what_was_not_recorded_is_said },
 	{ "past/rights", rights },
 	{ "past/lines", lines_of_a_log },
+	{ "past/lines_without_a_look", lines_where_nobody_may_look },
+	{ "past/between_lines", between_lines },
+	{ "past/pager", sums_for_a_pager },
 	{ "past/present", the_present_since_when },
 	{ "past/stats", sums },
 	{ "past/denied", denied_calls },

@@ -20,6 +20,8 @@ struct history {
 	const struct past_denial *denials;	/* by time */
 	size_t denial_count;
 	int error;			/* what reading them gives */
+	unsigned int most_ports;	/* that one question was about */
+	uint16_t blind_first, blind_last;	/* asked for last */
 };
 
 int history_open(const char *path, struct history **out, char *why, size_t why_size)
@@ -50,8 +52,11 @@ static bool fake_in_netns(const struct history_query *q, uint32_t netns)
 int history_find(struct history *history, const struct history_query *q,
 		 int (*on_past)(void *arg, const struct past *past), void *arg)
 {
+	unsigned int ports = q->last - q->first + 1U;
 	int r = history->error;
 
+	if (ports > history->most_ports)
+		history->most_ports = ports;
 	for (size_t i = 0; i < history->past_count && !r; i++) {
 		const struct past *p = &history->pasts[i];
 
@@ -82,6 +87,8 @@ int history_blind(struct history *history, const struct history_query *q,
 {
 	int r = history->error;
 
+	history->blind_first = q->first;
+	history->blind_last = q->last;
 	for (size_t i = 0; i < history->blind_count && !r; i++)
 		if (history->blinds[i].since <= q->until && history->blinds[i].until >= q->since)
 			r = on_blind(arg, &history->blinds[i]);

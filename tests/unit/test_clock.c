@@ -160,6 +160,8 @@ static void what_is_not_over_ends_now(void **state)
 	struct moment m = good("2026-11-20", NOW);
 
 	(void)state;
+	/* last 0 would be no time at all. */
+	assert_int_equal(good("@0.000000000", NOW).last, 1);
 	assert_int_equal(m.first, NOW - 43387 * SEC);
 	assert_int_equal(m.last, NOW);
 	m = good("12:03", NOW);

@@ -2,6 +2,8 @@
 /* Questions: the wall clock as it stood, and what the history cannot speak for. */
 #include "user/history.h"
 
+#include <sys/wait.h>
+
 #include "tests/unit/stored.h"
 #include "user/explain.h"
 #include "user/clock.h"
@@ -161,6 +163,79 @@ static void outside_of_recording_is_said(void **state)
 	expect_blind(START + 115 * SEC, NULL);
 	expect_blind(START + 121 * SEC, "the recorder does not run");
 	assert_int_equal(blinds[0].until, UINT64_MAX);
+}
+
+static size_t blind_then(uint64_t time)
+{
+	return blind_in(&(struct history_query){ .first = 40000, .last = 40000, .since = time + WALL, .until = time + WALL });
+}
+
+/* The clock was set back by 100 s while nobody recorded: 4 s had the times of both, or others. */
+static void clock_set_back_unseen(void **state)
+{
+	static const struct {
+		uint64_t after;
+		size_t blinds;
+	} rows[] = { { 99, 0 }, { 100, 1 }, { 102, 1 }, { 202, 1 }, { 203, 1 }, { 205, 0 } };
+
+	(void)state;
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	now += 4 * SEC;
+	offset -= 100 * (int64_t)SEC;
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (blind_then(START + rows[i].after * SEC) != rows[i].blinds)
+			fail_msg("%d s: %zu", (int)rows[i].after, blind_count);
+		if (blind_count) {
+			assert_string_equal(reasons[0], "the recorder did not run");
+			assert_true(blinds[0].partly);
+		}
+	}
+}
+
+/* By less than what is told as such: nothing is left out. */
+static void clock_set_back_a_little_unseen(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(10 * SEC);
+	end_session();
+	now += 100 * MS;
+	offset -= 500 * (int64_t)MS;
+	open_plain();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_then(START + 10 * SEC + 50 * MS), 1);
+	assert_int_equal(blind_then(START + 10 * SEC - 450 * MS), 1);
+	assert_int_equal(blind_then(START + 9 * SEC), 0);
+	assert_int_equal(blind_then(START + 11 * SEC), 0);
+}
+
+/* The next boot, 5 s old, has an earlier time. */
+static void clock_set_back_between_boots(void **state)
+{
+	struct store_options options;
+
+	(void)state;
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	now = 5 * SEC;
+	offset = WALL + (int64_t)(START + 100 * SEC);
+	options = plain_options();
+	options.boot = "99999999-2222-3333-4444-555555555555";
+	open_with(&options);
+	ready();
+	settle(200 * SEC);
+	end_session();
+	assert_int_equal(blind_then(START + 99 * SEC), 0);
+	assert_int_equal(blind_then(START + 102 * SEC), 1);
+	assert_true(blinds[0].partly);
+	assert_int_equal(blind_then(START + 201 * SEC), 0);
 }
 
 static void what_is_not_ready_yet_is_blind(void **state)
@@ -485,6 +560,55 @@ static void question_is_narrowed(void **state)
 	history_free(&history);
 }
 
+/* What lived through a restart began before what did not. */
+static void order_of_time_through_a_restart(void **state)
+{
+	(void)state;
+	open_plain();
+	allocate(1, 40000);
+	settle(SEC);
+	release(allocate(2, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	open_plain();
+	present(1, 40000);
+	settle(SEC);
+	release(allocate(3, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	assert_int_equal(find(40000), 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(pasts[i].cookie, i + 1);
+}
+
+/* A copy for those who may read it, in a directory that is closed to them, and to which root alone may write. */
+static void copy_is_read_by_who_may_not_write(void **state)
+{
+	struct history *history = NULL;
+	char name[128];
+	int status;
+	pid_t child;
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "%s-%s", path, i ? "shm" : "wal");
+		unlink(name);
+	}
+	assert_false(chmod(path, 0644) || chmod(directory, 0555));
+	child = fork();
+	if (!child) {
+		if (!geteuid() && setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		_exit(history_open(path, &history, why, sizeof(why)) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(chmod(directory, 0700), 0);
+	assert_int_equal(status, 0);
+}
+
 static int stop_at_once(void *arg, const struct past *past)
 {
 	(void)arg;
@@ -590,6 +714,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_boot_has_its_own),
 	STORE_TEST(both_answers_where_the_clock_was_set_back),
 	STORE_TEST(outside_of_recording_is_said),
+	STORE_TEST(clock_set_back_unseen),
+	STORE_TEST(clock_set_back_a_little_unseen),
+	STORE_TEST(clock_set_back_between_boots),
 	STORE_TEST(what_is_not_ready_yet_is_blind),
 	STORE_TEST(skipped_time_never_was),
 	STORE_TEST(running_recorder_knows_up_to_its_last_word),
@@ -602,6 +729,8 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
+	STORE_TEST(order_of_time_through_a_restart),
+	STORE_TEST(copy_is_read_by_who_may_not_write),
 	STORE_TEST(caller_may_stop),
 	STORE_TEST(what_is_no_history_is_refused),
 	STORE_TEST(empty_history_knows_nothing),

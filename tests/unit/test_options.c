@@ -406,6 +406,9 @@ static void times(void **state)
 	/* The same second, up to its end. */
 	assert_int_equal(STATS(arg("-S@1795176187"), arg("-U@1795176187")), 0);
 	assert_int_equal(STATS(arg("-S@1795176188"), arg("-U@1795176187")), -EINVAL);
+	/* One moment in two options. */
+	assert_int_equal(STATS(arg("-S-5m"), arg("-U-5m")), 0);
+	assert_int_equal(o.since, o.until);
 	assert_int_equal(WHO(arg("--since=@0")), 0);
 	assert_true(o.since);
 }

@@ -165,6 +165,46 @@ static void shared_ports_do_not_rest(void **state)
 	assert_int_equal(row(0, 1)->gaps.min, 10 * SEC);
 }
 
+/* Of more ports a history tells in no order of time, and rests were made up: asked for so many at a time. */
+static void order_of_time(void **state)
+{
+	const struct past pasts[] = { held(1, 1, 2, NULL), held(256, 1, 2, NULL), held(257, 1, 2, NULL), held(65535, 1, 2, NULL) };
+
+	(void)state;
+	for (int by = STATS_BY_PORT; by <= STATS_BY_PROCESS; by++) {
+		options.by = (enum stats_by)by;
+		count(pasts, ARRAY_SIZE(pasts), 0, 100, 300);
+		assert_int_equal(row(0, by == STATS_BY_PORT ? 4 : 1)->lifetimes, by == STATS_BY_PORT ? 1 : 4);
+		assert_int_equal(history.most_ports, by == STATS_BY_PORT ? HISTORY_SORTED : 65535);
+		stats_free(&stats);
+	}
+}
+
+static int no_blind(void *arg, const struct blind *blind)
+{
+	(void)arg;
+	(void)blind;
+	return 0;
+}
+
+/* A recording of what was asked for is not blind to it. */
+static void blind_to_what_was_asked(void **state)
+{
+	(void)state;
+	count(NULL, 0, 0, 100, 300);
+	assert_int_equal(stats_past_blind(&past, no_blind, NULL), 0);
+	assert_int_equal(history.blind_first, 1);
+	assert_int_equal(history.blind_last, 65535);
+	options.by_port = true;
+	port_set_add(&options.ports, 8080);
+	for (uint16_t last = 8080; last <= 8090; last += 10) {
+		port_set_add(&options.ports, last);
+		assert_int_equal(stats_past_blind(&past, no_blind, NULL), 0);
+		assert_int_equal(history.blind_first, 8080);
+		assert_int_equal(history.blind_last, last);
+	}
+}
+
 static void by_process(void **state)
 {
 	const struct past pasts[] = { held(80, 0, 5, &nginx), held(81, 1, 2, &curl), held(82, 1, 3, &changed),
@@ -275,6 +315,26 @@ static void denied_calls(void **state)
 	}
 }
 
+/* Who was denied a port of somebody unknown never had it. */
+static void denied_caller_is_no_owner(void **state)
+{
+	const struct past_denial denial = { .time = AT(20), .until = AT(20), .count = 1, .netns = TEST_NETNS, .port = 80,
+					    .proto = IPPROTO_TCP, .owner = &curl };
+	const struct past p = held(80, 0, 300, NULL);
+
+	(void)state;
+	for (size_t lifetimes = 0; lifetimes < 2; lifetimes++) {
+		history = (struct history){ .pasts = &p, .past_count = lifetimes, .denials = &denial, .denial_count = 1 };
+		options.since = T0;
+		stats = stats_new(STATS_BY_PORT, &past_stats_ops, &crowd);
+		past = (struct stats_past){ .stats = stats, .crowd = &crowd, .history = &history, .options = &options, .now = AT(300) };
+		assert_int_equal(stats_past_count(&past), 0);
+		assert_int_equal(row(0, 1)->denials, 1);
+		assert_int_equal(!row(0, 1)->last_owner, lifetimes);
+		stats_free(&stats);
+	}
+}
+
 static void cgroups(void **state)
 {
 	static const struct {
@@ -332,8 +392,10 @@ static void errors_of_the_history(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(lifetimes_in_and_across_the_time), TEST(whole_ones_by_the_clock_that_nobody_sets),
-	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(by_process),
-	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls), TEST(cgroups), TEST(without_memory_it_is_said),
+	TEST(what_is_not_known_is_no_length), TEST(shared_ports_do_not_rest), TEST(order_of_time),
+	TEST(blind_to_what_was_asked), TEST(by_process),
+	TEST(by_destination_and_container), TEST(filters), TEST(denied_calls),
+	TEST(denied_caller_is_no_owner), TEST(cgroups), TEST(without_memory_it_is_said),
 	TEST(errors_of_the_history), TEST(crowds_are_bounded),
 };
 

@@ -251,6 +251,7 @@ static void restart_keeps_what_lived_on(void **state)
 	assert_true(pasts[0].end_unknown && !pasts[0].lasts);
 	assert_int_equal(pasts[0].until, known + WALL);
 	assert_int_equal(pasts[0].held_ns, UNKNOWN_NS);
+	assert_int_equal(pasts[0].tw_ns, UNKNOWN_NS);
 	assert_true(pasts[1].began_before && pasts[1].lasts);
 	release(all->all_next, CAUSE_CLOSE);
 	settle(SEC);
@@ -260,6 +261,91 @@ static void restart_keeps_what_lived_on(void **state)
 	assert_int_equal(pasts[0].cause, CAUSE_CLOSE);
 	assert_false(pasts[0].lasts || pasts[0].began_before);
 	assert_sound();
+}
+
+/* A TIME_WAIT that was there when recording began. */
+static struct lifetime *present_in_time_wait(uint64_t cookie, uint16_t port)
+{
+	struct lifetime *l = present(cookie, port);
+
+	l->holds = HOLD_TW;
+	l->waits = l->inexact = true;
+	return l;
+}
+
+static void end_time_wait(struct lifetime *l)
+{
+	l->holds = 0;
+	release(l, CAUSE_TIME_WAIT);
+}
+
+/* What was seen of its end stands, though the one that sees the rest did not see it. */
+static void restart_keeps_how_far_it_had_come(void **state)
+{
+	struct lifetime *l;
+	uint64_t closed;
+
+	(void)state;
+	open_plain();
+	l = allocate(1, 40000);
+	settle(SEC);
+	closed = now;
+	l->closed_at = closed;
+	say((struct change){ .what = WHAT_CLOSE, .lifetime = l, .holder_pid = 77, .holder_comm = "closer", .exact = true });
+	now += SEC;
+	l->tw_at = now;
+	say((struct change){ .what = WHAT_TIME_WAIT, .lifetime = l, .exact = true });
+	settle(SEC);
+	end_session();
+	now += 10 * SEC;
+	open_plain();
+	l = present_in_time_wait(1, 40000);
+	for (int ended = 0; ended < 2; ended++) {
+		settle(SEC);
+		assert_int_equal(find(40000), 1);
+		assert_int_equal(pasts[0].lasts, !ended);
+		assert_int_equal(pasts[0].closed_at, closed + WALL);
+		assert_int_equal(pasts[0].tw_at, closed + SEC + WALL);
+		assert_int_equal(pasts[0].holder->pid, 77);
+		assert_string_equal(pasts[0].holder->comm, "closer");
+		if (!ended)
+			end_time_wait(l);
+	}
+	assert_int_equal(pasts[0].open_ns, SEC);
+	assert_int_equal(pasts[0].tw_ns, 12 * SEC);
+	assert_sound();
+}
+
+/* It did not begin to wait when it was seen first, and surely was not connected then. */
+static void found_in_time_wait(void **state)
+{
+	struct lifetime *l, *later;
+
+	(void)state;
+	open_plain();
+	/* One that ends before it is written as lasting, and one that is. */
+	end_time_wait(present_in_time_wait(3, 40002));
+	l = present_in_time_wait(1, 40000);
+	later = present(2, 40001);
+	settle(SEC);
+	assert_int_equal(find(40002), 1);
+	assert_int_equal(pasts[0].tw_at, pasts[0].since);
+	assert_int_equal(find(40000), 1);
+	assert_int_equal(pasts[0].tw_at, pasts[0].since);
+	later->tw_at = now;
+	later->waits = true;
+	now += 60 * SEC;
+	end_time_wait(l);
+	end_time_wait(later);
+	settle(SEC);
+	assert_int_equal(find(40000), 1);
+	assert_int_equal(pasts[0].tw_at, START + WALL);
+	assert_true(pasts[0].began_before);
+	assert_int_equal(pasts[0].tw_ns, UNKNOWN_NS);
+	/* Of one whose wait was seen to begin it is known. */
+	assert_int_equal(find(40001), 1);
+	assert_true(pasts[0].began_before);
+	assert_int_equal(pasts[0].tw_ns, 60 * SEC);
 }
 
 static void another_boot_ends_all(void **state)
@@ -1117,6 +1203,8 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(lasting_is_shown_and_then_ends),
 	STORE_TEST(short_ones_are_written_once),
 	STORE_TEST(restart_keeps_what_lived_on),
+	STORE_TEST(restart_keeps_how_far_it_had_come),
+	STORE_TEST(found_in_time_wait),
 	STORE_TEST(another_boot_ends_all),
 	STORE_TEST(killed_recorder_loses_the_last_second),
 	STORE_TEST(killed_at_any_moment),

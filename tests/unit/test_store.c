@@ -517,6 +517,28 @@ static void clock_that_is_wrong_for_a_moment_drops_nothing(void **state)
 	assert_sound();
 }
 
+/* Nor has what ended before the first word of the clock: told late, when a file was begun anew. */
+static void what_ended_before_the_first_clock_is_not_old(void **state)
+{
+	struct store_options options = plain_options();
+
+	(void)state;
+	options.keep_ns = 24 * 3600 * SEC;
+	open_with(&options);
+	now -= SEC;
+	ready();
+	churn(100, 1);
+	settle(MS);
+	store_close(&store, PATIENCE);
+	assert_true(number_by("SELECT max(until) FROM chunk") < number_by("SELECT min(at) FROM clock"));
+	options.now = now += 2 * SEC;
+	open_with(&options);
+	ready();
+	tidy_up();
+	assert_int_equal(number_by("SELECT count(*) FROM lifetime"), 100);
+	assert_sound();
+}
+
 /* One that is told once is referred to by chunks that come long after, whatever others have been told meanwhile. */
 static void words_outlive_the_chunk_they_came_with(void **state)
 {
@@ -1125,6 +1147,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(size_is_kept_under_churn),
 	STORE_TEST(old_ones_go_and_space_is_given_back),
 	STORE_TEST(clock_that_is_wrong_for_a_moment_drops_nothing),
+	STORE_TEST(what_ended_before_the_first_clock_is_not_old),
 	STORE_TEST(words_outlive_the_chunk_they_came_with),
 	STORE_TEST(second_recorder_is_told_the_first),
 	STORE_TEST(what_is_no_history_is_refused),

@@ -743,6 +743,7 @@ static void bad_usage(void **state)
 	assert_refused(ARGS("record", "--keep", "soon"), 2, "--keep: 'soon'");
 	assert_refused(ARGS("record", "--keep", "0"), 2, "--keep: '0'");
 	assert_refused(ARGS("record", "--keep", "-7d"), 2, "--keep: '-7d'");
+	assert_refused(ARGS("record", "--keep", "7"), 2, "--keep: '7' has no unit");
 	assert_refused(ARGS("record", "--keep", "7w"), 2, "--keep: '7w'");
 	assert_refused(ARGS("record", "--keep"), 2, "--keep needs a value");
 	assert_refused(ARGS("record", "--max-size", "1K"), 2, "--max-size: '1K'");

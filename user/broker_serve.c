@@ -53,12 +53,24 @@ size_t broker_question_size(uint32_t ask, uint32_t count)
 	return offsetof(struct broker_question, looks) + sizes[ask].size + count * sizes[ask].each;
 }
 
+/* An address of no known object is of no use but to learn what memory holds there. */
+static bool are_sound(const struct pw_look *looks, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (!looks[i].cookie || (looks[i].net && !looks[i].net_cookie))
+			return false;
+	}
+	return true;
+}
+
 static bool is_sound(const struct broker_question *q, size_t size)
 {
 	const struct diag_query *query = &q->dump.query;
 
 	if (size < offsetof(struct broker_question, looks) || size != broker_question_size(q->ask, q->count))
 		return false;
+	if (q->ask == BROKER_LOOK)
+		return are_sound(q->looks, q->count);
 	if (q->ask == BROKER_DUMP)
 		return query->proto == IPPROTO_TCP || query->proto == IPPROTO_UDP || query->proto == IPPROTO_UDPLITE;
 	if (q->ask == BROKER_SIGNAL)

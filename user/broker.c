@@ -329,6 +329,15 @@ int broker_files(struct broker *b, struct store_files *out, char *why, size_t wh
 	return 0;
 }
 
+bool broker_left(struct broker *b, char *out, size_t size)
+{
+	int r = ask(b, BROKER_LEFT, 0, PATIENCE_MS);
+
+	if (!r)
+		snprintf(out, size, "%.*s", (int)b->payload, b->answer.text);
+	return !r;
+}
+
 /* ---- beginning and end ---- */
 
 static void become_broker(const struct broker_options *o, int socket) __attribute__((noreturn));

@@ -45,6 +45,7 @@ size_t broker_question_size(uint32_t ask, uint32_t count)
 		[BROKER_SIGNAL] = { PART(signal), 0, 0 },
 		[BROKER_FILE_IS] = { PART(file), 0, 0 },
 		[BROKER_FILES] = { 0, 0, 0 },
+		[BROKER_LEFT] = { 0, 0, 0 },
 #undef PART
 	};
 
@@ -254,6 +255,13 @@ static void answer_files(struct server *s)
 	store_files_close(&s->files);
 }
 
+static void answer_left(struct server *s)
+{
+	bool left = dbfile_left(s->options->dbfile, s->answer.text, sizeof(s->answer.text));
+
+	answer_text(s, left ? 0 : -ENOENT);
+}
+
 static void (*const answers[BROKER_ASKS])(struct server *s) = {
 	[BROKER_LOOK] = answer_look,
 	[BROKER_LOSSES] = answer_losses,
@@ -267,6 +275,7 @@ static void (*const answers[BROKER_ASKS])(struct server *s) = {
 	[BROKER_SIGNAL] = answer_signal,
 	[BROKER_FILE_IS] = answer_file_is,
 	[BROKER_FILES] = answer_files,
+	[BROKER_LEFT] = answer_left,
 };
 
 static int serve(struct server *s)

@@ -133,12 +133,19 @@ static bool is_same_file(int a, int b)
 	return !fstat(a, &one) && !fstat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
+static void tell_left(const char *path)
+{
+	log_warn("%s is the write-ahead log of a database that was moved without it: rename it to NEWNAME-wal beside that, "
+		 "or what is in it is missing there", path);
+}
+
 /* The path may lead elsewhere now: rotated, removed, another file system. What it leads to is written from here on. */
 static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t size)
 {
 	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
 	struct store *store = NULL;
 	struct store_totals totals;
+	char left[PATH_MAX];
 	uint64_t unwritten;
 	int e = broker_files(r->broker, &files, why, size);
 
@@ -152,6 +159,8 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	unwritten = store_close(&r->store, REOPEN_PATIENCE_NS);
 	if (totals.lost || unwritten)
 		log_warn("%" PRIu64 " changes could not be written to the file before", totals.lost + unwritten);
+	if (broker_left(r->broker, left, sizeof(left)))
+		tell_left(left);
 	r->store = store;
 	store_files_close(&r->files);
 	r->files = files;
@@ -308,7 +317,7 @@ static int on_attached(void *arg, struct run_attached *attached, char *why, size
 static int open_files(struct recorder *r)
 {
 	struct privilege_user user;
-	char why[512] = "";
+	char why[512] = "", left[PATH_MAX];
 	bool made;
 	int e = privilege_user(&user, &made, why, sizeof(why));
 
@@ -318,6 +327,8 @@ static int open_files(struct recorder *r)
 		e = dbfile_init(&r->dbfile, r->options->db, &user, why, sizeof(why));
 	if (!e)
 		e = dbfile_open(&r->dbfile, &r->files, why, sizeof(why));
+	if (!e && dbfile_left(&r->dbfile, left, sizeof(left)))
+		tell_left(left);
 	if (!e)
 		return STATUS_DONE;
 	log_error("cannot record: %s", why);

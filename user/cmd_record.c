@@ -140,13 +140,13 @@ static void tell_left(const char *path)
 }
 
 /* The path may lead elsewhere now: rotated, removed, another file system. What it leads to is written from here on. */
-static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t size)
+static int reopen(struct recorder *r, struct lifetime *newest, uint64_t sure, char *why, size_t size)
 {
 	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
 	struct store *store = NULL;
 	struct store_totals totals;
 	char left[PATH_MAX];
-	uint64_t unwritten;
+	uint64_t unwritten, told = now_boottime() - RING_NS;
 	int e = broker_files(r->broker, &files, why, size);
 
 	if (e || is_same_file(files.db, r->files.db))
@@ -154,7 +154,7 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	e = open_store(r, &files, &store, why, size);
 	if (e)
 		return e;
-	store_flush(r->store, newest, now_boottime() - RING_NS, clock_offset());
+	store_flush(r->store, newest, sure < told ? sure : told, clock_offset());
 	store_totals(r->store, &totals);
 	unwritten = store_close(&r->store, REOPEN_PATIENCE_NS);
 	if (totals.lost || unwritten)
@@ -170,10 +170,10 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	return 0;
 }
 
-static void try_reopen(struct recorder *r, struct lifetime *newest)
+static void try_reopen(struct recorder *r, struct lifetime *newest, uint64_t sure)
 {
 	char why[512] = "";
-	int e = reopen(r, newest, why, sizeof(why));
+	int e = reopen(r, newest, sure, why, sizeof(why));
 
 	if (e && !r->reopen_failed)
 		log_error("the database cannot be opened anew: %s; what was open is written on to", why);
@@ -226,20 +226,20 @@ static bool has_moved(struct recorder *r)
 	return r->ticks % PATH_TICKS == 0 && !broker_file_is(r->broker, st.st_dev, st.st_ino);
 }
 
-static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t offset)
+static void on_tick(void *arg, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset)
 {
 	struct recorder *r = arg;
 	char why[512] = "";
 
 	r->ticks++;
-	if (store_tick(r->store, newest, now, offset, why, sizeof(why))) {
+	if (store_tick(r->store, newest, now, sure, offset, why, sizeof(why))) {
 		log_warn("%s", why);
 		notify_send(&r->notify, "STATUS=%s", why);
 	}
 	if (r->notify.watchdog)
 		notify_send(&r->notify, "WATCHDOG=1");
 	if (has_moved(r) && (!r->reopen_failed || r->ticks % PATH_TICKS == 0))
-		try_reopen(r, newest);
+		try_reopen(r, newest, sure);
 }
 
 static void on_end(void *arg, struct lifetime *newest, uint64_t now)
@@ -250,7 +250,7 @@ static void on_end(void *arg, struct lifetime *newest, uint64_t now)
 	r->told_end = true;
 }
 
-static void on_reload(void *arg, struct lifetime *newest)
+static void on_reload(void *arg, struct lifetime *newest, uint64_t sure)
 {
 	struct recorder *r = arg;
 	struct timespec now;
@@ -259,7 +259,7 @@ static void on_reload(void *arg, struct lifetime *newest)
 	notify_send(&r->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 		    (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 	r->reopen_failed = false;
-	try_reopen(r, newest);
+	try_reopen(r, newest, sure);
 	notify_send(&r->notify, "READY=1");
 }
 

@@ -273,7 +273,8 @@ static void on_signal(struct run *run)
 		if (info.ssi_signo == SIGCHLD) {
 			reap(run);
 		} else if (info.ssi_signo == SIGHUP) {
-			run->options->sink.ops->reload(run->options->sink.arg, tracker_first(run->tracker));
+			run->options->sink.ops->reload(run->options->sink.arg, tracker_first(run->tracker),
+							 run->clean_at);
 		} else if (run->child.pid > 0 && !run->result->signalled) {
 			/* The terminal has told the command already. */
 			if (info.ssi_code != SI_KERNEL)
@@ -290,7 +291,8 @@ static void tick_sink(struct run *run)
 	const struct sink *sink = &run->options->sink;
 
 	if (sink->ops->tick)
-		sink->ops->tick(sink->arg, tracker_first(run->tracker), now_boottime(), run->offset);
+		sink->ops->tick(sink->arg, tracker_first(run->tracker), now_boottime(), run->clean_at,
+				run->offset);
 }
 
 static int on_tick(struct run *run)
@@ -364,9 +366,9 @@ static int loop(struct run *run)
 	}
 	if (!r)
 		r = watch_losses(run, true);
-	/* What comes while the last of the ring is read may be missed. */
+	/* What comes while the last of the ring is read may be missed; and what was lost since the counters were read. */
 	if (!r)
-		tell_end(run, end);
+		tell_end(run, run->clean_at < end ? run->clean_at : end);
 	return r ? r : flush(run);
 }
 

@@ -396,6 +396,25 @@ static void storm_of_denials_is_a_row_with_a_count(void **state)
 				   "text LIKE '%\"advice\":[\"wait\"]%'"), 1);
 }
 
+/* What was lost later is not known yet: nothing is vouched for, and nothing said to last, that might be of that time. */
+static void no_word_for_what_may_be_lost(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(2 * SEC);
+	now += SEC;
+	allocate(1, 8080);
+	now += 2 * SEC;
+	assert_int_equal(store_tick(store, all, now, START + 2500 * MS, offset, why, sizeof(why)), 0);
+	for (int i = 0; i < 5000 && number_by("SELECT last FROM session") <= (int64_t)(START + 2 * SEC); i++)
+		usleep(1000);
+	assert_int_equal(number_by("SELECT last FROM session"), START + 2500 * MS);
+	assert_int_equal(find(8080), 0);
+	settle(SEC);
+	assert_int_equal(find(8080), 1);
+	assert_int_equal(number_by("SELECT last FROM session"), now - 250 * MS);
+}
+
 static void gap_is_kept(void **state)
 {
 	struct gap gap = { .since = START + SEC, .until = START + 2 * SEC, .lost = 5, .lost_allocations = 3, .reason = "ring" };
@@ -1143,6 +1162,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(killed_recorder_loses_the_last_second),
 	STORE_TEST(killed_at_any_moment),
 	STORE_TEST(storm_of_denials_is_a_row_with_a_count),
+	STORE_TEST(no_word_for_what_may_be_lost),
 	STORE_TEST(gap_is_kept),
 	STORE_TEST(size_is_kept_under_churn),
 	STORE_TEST(old_ones_go_and_space_is_given_back),

@@ -339,11 +339,11 @@ static int turn(struct run *run)
 	return r ? r : flush(run);
 }
 
-static void tell_end(struct run *run, uint64_t now)
+static void tell_end(struct run *run, uint64_t now, bool in_order)
 {
 	const struct sink *sink = &run->options->sink;
 
-	for (struct lifetime *l = tracker_first(run->tracker); sink->ops->held && l; l = l->all_next)
+	for (struct lifetime *l = tracker_first(run->tracker); in_order && sink->ops->held && l; l = l->all_next)
 		sink->ops->held(sink->arg, l, now);
 	if (sink->ops->end)
 		sink->ops->end(sink->arg, tracker_first(run->tracker), now);
@@ -367,8 +367,7 @@ static int loop(struct run *run)
 	if (!r)
 		r = watch_losses(run, true);
 	/* What comes while the last of the ring is read may be missed; and what was lost since the counters were read. */
-	if (!r)
-		tell_end(run, run->clean_at < end ? run->clean_at : end);
+	tell_end(run, run->clean_at < end ? run->clean_at : end, !r);
 	return r ? r : flush(run);
 }
 

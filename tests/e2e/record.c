@@ -715,6 +715,28 @@ static void ends_with_its_broker(void **state)
 	remove_dir(&r);
 }
 
+/* What began a moment before, and lasts, is written all the same. */
+static void young_ones_outlive_the_broker(void **state)
+{
+	struct stage *stage = stage_new("young when the broker dies");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	run_sleep(1000);
+	stage_go(stage);
+	stage_await_step(stage);
+	assert_int_equal(kill(r.broker, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	expect_all_ports(&r, "8141 8142");
+	stage_go(stage);
+	stage_join(stage);
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
 static void command_ends_it(void **state)
 {
 	struct recording r;
@@ -919,6 +941,7 @@ static const struct plain list[] = {
 	{ "record/log_of_a_recorder_that_was_killed_is_kept", log_of_a_recorder_that_was_killed_is_kept },
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
+	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
 	{ "record/command_ends_it", command_ends_it },
 	{ "record/command_is_ended", command_is_ended },
 	{ "record/tells_its_manager", tells_its_manager },

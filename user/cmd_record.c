@@ -32,6 +32,7 @@
 #define REOPEN_PATIENCE_NS 2000000000ULL	/* the same, at a change of files: nobody reads the ring */
 #define WRITE_WAIT_NS 5000000
 #define RING_NS 100000000ULL		/* what the ring may hold that was not read yet */
+#define LOST_TICKS 2			/* half seconds between two words of what did not fit */
 #define PATH_TICKS 4			/* half seconds between looks whether the path still leads to the file */
 
 struct recorder {
@@ -49,6 +50,8 @@ struct recorder {
 	bool refused;			/* it ended before it began: result.why is not of tracing */
 	bool told_end;			/* the store has been told all there was */
 	bool mute;			/* stdout has no reader */
+	uint64_t lost_told;		/* of what did not fit while storage failed, */
+	uint64_t lost_ticks;		/* and when */
 	bool reopen_failed;		/* and that has been told */
 };
 
@@ -162,6 +165,7 @@ static int reopen(struct recorder *r, struct lifetime *newest, uint64_t sure, ch
 	if (broker_left(r->broker, left, sizeof(left)))
 		tell_left(left);
 	r->store = store;
+	r->lost_told = 0;
 	store_files_close(&r->files);
 	r->files = files;
 	files = STORE_FILES_INIT;
@@ -226,6 +230,19 @@ static bool has_moved(struct recorder *r)
 	return r->ticks % PATH_TICKS == 0 && !broker_file_is(r->broker, st.st_dev, st.st_ino);
 }
 
+/* The reason was told when it began to fail. */
+static void tell_lost(struct recorder *r)
+{
+	struct store_totals totals;
+
+	store_totals(r->store, &totals);
+	if (totals.lost <= r->lost_told || r->ticks - r->lost_ticks < LOST_TICKS)
+		return;
+	log_warn("%s: %" PRIu64 " changes did not fit: a gap in the database", r->dbfile.path, totals.lost - r->lost_told);
+	r->lost_told = totals.lost;
+	r->lost_ticks = r->ticks;
+}
+
 static void on_tick(void *arg, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset)
 {
 	struct recorder *r = arg;
@@ -236,6 +253,7 @@ static void on_tick(void *arg, struct lifetime *newest, uint64_t now, uint64_t s
 		log_warn("%s", why);
 		notify_send(&r->notify, "STATUS=%s", why);
 	}
+	tell_lost(r);
 	if (r->notify.watchdog)
 		notify_send(&r->notify, "WATCHDOG=1");
 	if (has_moved(r) && (!r->reopen_failed || r->ticks % PATH_TICKS == 0))

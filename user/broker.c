@@ -136,7 +136,8 @@ static int look(void *arg, struct pw_look *looks, size_t count)
 static int losses(void *arg, struct probe_loss *out)
 {
 	struct broker *b = arg;
-	int r = ask(b, BROKER_LOSSES, 0, PATIENCE_MS);
+	/* Asked again soon: one that hangs, on a mount maybe, must not keep the ring from being read. */
+	int r = ask(b, BROKER_LOSSES, 0, PATIENCE_NAME_MS);
 
 	if (!r)
 		*out = b->answer.loss;

@@ -20,6 +20,7 @@
 
 #define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
 #define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
+#define LOSS_TRIES 50			/* at the end, where the answer takes long: 5 s */
 #define SINK_TICKS 10			/* the sink is told so often that time passes */
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
@@ -176,14 +177,17 @@ static void add_loss(struct run *run, uint64_t before, uint64_t now, const char 
 	run->result->lost += now - before;
 }
 
-/* Reads the counters; true while they rise. */
-static bool losses_rise(struct run *run, uint64_t now)
+/* Reads the counters: 1 while they rise, 0, or -errno: then what is known stands still. */
+static int losses_rise(struct run *run, uint64_t now, bool ending)
 {
 	struct probe_loss loss = run->loss;
 	uint64_t before = run->gap.lost;
+	int r = -ETIMEDOUT;
 
-	if (run->merge.view.ops->losses(run->merge.view.arg, &loss))
-		return false;
+	for (int i = 0; r == -ETIMEDOUT && i < (ending ? LOSS_TRIES : 1); i++)
+		r = run->merge.view.ops->losses(run->merge.view.arg, &loss);
+	if (r)
+		return r;
 	add_loss(run, run->loss.ring, loss.ring, "ring");
 	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
 	add_loss(run, run->loss.map, loss.map, "map");
@@ -193,9 +197,9 @@ static bool losses_rise(struct run *run, uint64_t now)
 	run->loss = loss;
 	run->no_memory_told = run->no_memory;
 	if (run->gap.lost != before)
-		return true;
+		return 1;
 	run->clean_at = now;
-	return false;
+	return 0;
 }
 
 static int take_snapshot(struct run *run)
@@ -224,15 +228,16 @@ static int close_gap(struct run *run, uint64_t now)
 
 static int watch_losses(struct run *run, bool ending)
 {
-	uint64_t now = now_boottime();
-	bool rising = losses_rise(run, now);
-	int r;
+	uint64_t now = now_boottime(), sure = run->clean_at;
+	int rising = losses_rise(run, now, ending), r;
 
-	if (!run->gap.lost)
+	if (!run->gap.lost || (rising < 0 && !ending))
 		return 0;
 	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))
 		return 0;
 	r = close_gap(run, now);
+	if (rising < 0)
+		run->clean_at = sure;
 	run->gap_closed = now_boottime();
 	return r;
 }

@@ -737,6 +737,30 @@ static void young_ones_outlive_the_broker(void **state)
 	remove_dir(&r);
 }
 
+/* As on a mount that hangs: the ring is read on, and what it has is written. */
+static void hung_broker_stops_no_writing(void **state)
+{
+	static char got[4][8192];
+	struct stage *stage = stage_new("a broker that hangs");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(1500 * (int)slow());
+	assert_int_equal(ask(&r, "SELECT pid FROM lifetimes WHERE port = 8141", got), 1);
+	assert_int_equal(kill(r.broker, SIGCONT), 0);
+	run_sleep(1500 * (int)slow());
+	expect_all_ports(&r, "8141 8142");
+	stage_go(stage);
+	stage_join(stage);
+	end(&r, 0);
+}
+
 static void command_ends_it(void **state)
 {
 	struct recording r;
@@ -942,6 +966,7 @@ static const struct plain list[] = {
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
 	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
+	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },
 	{ "record/command_ends_it", command_ends_it },
 	{ "record/command_is_ended", command_is_ended },
 	{ "record/tells_its_manager", tells_its_manager },

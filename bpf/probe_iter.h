@@ -158,12 +158,43 @@ int iter_udp(struct bpf_iter__udp *ctx)
 	return 0;
 }
 
+struct proto___name {
+	char name[32];
+} __attribute__((preserve_access_index));
+
+struct sock_common___prot {
+	struct proto___name *skc_prot;
+} __attribute__((preserve_access_index));
+
+/* Of every family that has ports: "TCP", "TCPv6", "UDP-Lite", "UDPLITEv6", "MPTCP"; kTLS and sockmap copy the name. */
+static __always_inline bool is_socket(const struct sock *sk)
+{
+	const struct proto___name *prot = BPF_CORE_READ((const struct sock_common___prot *)sk, skc_prot);
+	char name[4] = {};
+
+	if (bpf_core_read(name, 3, &prot->name))
+		return false;
+	return (name[0] == 'T' && name[1] == 'C' && name[2] == 'P') || (name[0] == 'U' && name[1] == 'D' && name[2] == 'P') ||
+	       (name[0] == 'M' && name[1] == 'P' && name[2] == 'T');
+}
+
+/*
+ * Who asks has no right to read the kernel, and may lie about the address: what is told of is a socket, and that very one. A
+ * cookie of 0 names none, and would be found wherever memory is clear.
+ */
+static __always_inline bool is_same(const struct pw_look *look)
+{
+	const struct sock *sk = (void *)look->sk;
+
+	return look->cookie && is_socket(sk) && read_cookie(sk) == look->cookie;
+}
+
 static __always_inline bool still_held(const struct pw_look *look)
 {
 	const struct inet_timewait_sock *tw = (void *)look->sk;
 	const struct sock *sk = (void *)look->sk;
 
-	if (read_cookie(sk) != look->cookie || BPF_CORE_READ(sk, __sk_common.skc_num) != look->port)
+	if (!is_same(look) || BPF_CORE_READ(sk, __sk_common.skc_num) != look->port)
 		return false;
 	if (look->tw)
 		return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_TIME_WAIT && BPF_CORE_READ(tw, tw_tb);
@@ -177,7 +208,7 @@ static __always_inline bool netns_gone(const struct pw_look *look)
 
 	if (net)
 		return BPF_CORE_READ(net, net_cookie) != look->net_cookie || !read_net_count(net);
-	return read_cookie(sk) == look->cookie && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+	return is_same(look) && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
 }
 
 static __always_inline void look_at_options(struct pw_look *look)

@@ -136,7 +136,8 @@ static int look(void *arg, struct pw_look *looks, size_t count)
 static int losses(void *arg, struct probe_loss *out)
 {
 	struct broker *b = arg;
-	int r = ask(b, BROKER_LOSSES, 0, PATIENCE_MS);
+	/* Asked again soon: one that hangs, on a mount maybe, must not keep the ring from being read. */
+	int r = ask(b, BROKER_LOSSES, 0, PATIENCE_NAME_MS);
 
 	if (!r)
 		*out = b->answer.loss;
@@ -327,6 +328,15 @@ int broker_files(struct broker *b, struct store_files *out, char *why, size_t wh
 	*out = b->files;
 	b->files = STORE_FILES_INIT;
 	return 0;
+}
+
+bool broker_left(struct broker *b, char *out, size_t size)
+{
+	int r = ask(b, BROKER_LEFT, 0, PATIENCE_MS);
+
+	if (!r)
+		snprintf(out, size, "%.*s", (int)b->payload, b->answer.text);
+	return !r;
 }
 
 /* ---- beginning and end ---- */

@@ -41,6 +41,9 @@ bool broker_file_is(struct broker *broker, uint64_t dev, uint64_t ino);
 /* dbfile_open() */
 int broker_files(struct broker *broker, struct store_files *out, char *why, size_t why_size);
 
+/* dbfile_left() */
+bool broker_left(struct broker *broker, char *out, size_t size);
+
 #define _cleanup_broker_ _cleanup_(broker_free)
 
 #endif

@@ -45,6 +45,7 @@ size_t broker_question_size(uint32_t ask, uint32_t count)
 		[BROKER_SIGNAL] = { PART(signal), 0, 0 },
 		[BROKER_FILE_IS] = { PART(file), 0, 0 },
 		[BROKER_FILES] = { 0, 0, 0 },
+		[BROKER_LEFT] = { 0, 0, 0 },
 #undef PART
 	};
 
@@ -53,12 +54,24 @@ size_t broker_question_size(uint32_t ask, uint32_t count)
 	return offsetof(struct broker_question, looks) + sizes[ask].size + count * sizes[ask].each;
 }
 
+/* An address of no known object is of no use but to learn what memory holds there. */
+static bool are_sound(const struct pw_look *looks, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (!looks[i].cookie || (looks[i].net && !looks[i].net_cookie))
+			return false;
+	}
+	return true;
+}
+
 static bool is_sound(const struct broker_question *q, size_t size)
 {
 	const struct diag_query *query = &q->dump.query;
 
 	if (size < offsetof(struct broker_question, looks) || size != broker_question_size(q->ask, q->count))
 		return false;
+	if (q->ask == BROKER_LOOK)
+		return are_sound(q->looks, q->count);
 	if (q->ask == BROKER_DUMP)
 		return query->proto == IPPROTO_TCP || query->proto == IPPROTO_UDP || query->proto == IPPROTO_UDPLITE;
 	if (q->ask == BROKER_SIGNAL)
@@ -242,6 +255,13 @@ static void answer_files(struct server *s)
 	store_files_close(&s->files);
 }
 
+static void answer_left(struct server *s)
+{
+	bool left = dbfile_left(s->options->dbfile, s->answer.text, sizeof(s->answer.text));
+
+	answer_text(s, left ? 0 : -ENOENT);
+}
+
 static void (*const answers[BROKER_ASKS])(struct server *s) = {
 	[BROKER_LOOK] = answer_look,
 	[BROKER_LOSSES] = answer_losses,
@@ -255,6 +275,7 @@ static void (*const answers[BROKER_ASKS])(struct server *s) = {
 	[BROKER_SIGNAL] = answer_signal,
 	[BROKER_FILE_IS] = answer_file_is,
 	[BROKER_FILES] = answer_files,
+	[BROKER_LEFT] = answer_left,
 };
 
 static int serve(struct server *s)

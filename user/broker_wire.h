@@ -26,6 +26,7 @@ enum broker_ask {
 	BROKER_SIGNAL,		/* this signal to the command */
 	BROKER_FILE_IS,		/* file; error 0: it is */
 	BROKER_FILES,		/* the three descriptors; or an error with text[count] */
+	BROKER_LEFT,		/* text[count]: the path of a log that was left behind; or an error: none was */
 	BROKER_ASKS
 };
 

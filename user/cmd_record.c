@@ -32,6 +32,7 @@
 #define REOPEN_PATIENCE_NS 2000000000ULL	/* the same, at a change of files: nobody reads the ring */
 #define WRITE_WAIT_NS 5000000
 #define RING_NS 100000000ULL		/* what the ring may hold that was not read yet */
+#define LOST_TICKS 2			/* half seconds between two words of what did not fit */
 #define PATH_TICKS 4			/* half seconds between looks whether the path still leads to the file */
 
 struct recorder {
@@ -49,6 +50,8 @@ struct recorder {
 	bool refused;			/* it ended before it began: result.why is not of tracing */
 	bool told_end;			/* the store has been told all there was */
 	bool mute;			/* stdout has no reader */
+	uint64_t lost_told;		/* of what did not fit while storage failed, */
+	uint64_t lost_ticks;		/* and when */
 	bool reopen_failed;		/* and that has been told */
 };
 
@@ -133,13 +136,20 @@ static bool is_same_file(int a, int b)
 	return !fstat(a, &one) && !fstat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
+static void tell_left(const char *path)
+{
+	log_warn("%s is the write-ahead log of a database that was moved without it: rename it to NEWNAME-wal beside that, "
+		 "or what is in it is missing there", path);
+}
+
 /* The path may lead elsewhere now: rotated, removed, another file system. What it leads to is written from here on. */
-static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t size)
+static int reopen(struct recorder *r, struct lifetime *newest, uint64_t sure, char *why, size_t size)
 {
 	_cleanup_(store_files_close) struct store_files files = STORE_FILES_INIT;
 	struct store *store = NULL;
 	struct store_totals totals;
-	uint64_t unwritten;
+	char left[PATH_MAX];
+	uint64_t unwritten, told = now_boottime() - RING_NS;
 	int e = broker_files(r->broker, &files, why, size);
 
 	if (e || is_same_file(files.db, r->files.db))
@@ -147,12 +157,15 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	e = open_store(r, &files, &store, why, size);
 	if (e)
 		return e;
-	store_flush(r->store, newest, now_boottime() - RING_NS, clock_offset());
+	store_flush(r->store, newest, sure < told ? sure : told, clock_offset());
 	store_totals(r->store, &totals);
 	unwritten = store_close(&r->store, REOPEN_PATIENCE_NS);
 	if (totals.lost || unwritten)
 		log_warn("%" PRIu64 " changes could not be written to the file before", totals.lost + unwritten);
+	if (broker_left(r->broker, left, sizeof(left)))
+		tell_left(left);
 	r->store = store;
+	r->lost_told = 0;
 	store_files_close(&r->files);
 	r->files = files;
 	files = STORE_FILES_INIT;
@@ -161,10 +174,10 @@ static int reopen(struct recorder *r, struct lifetime *newest, char *why, size_t
 	return 0;
 }
 
-static void try_reopen(struct recorder *r, struct lifetime *newest)
+static void try_reopen(struct recorder *r, struct lifetime *newest, uint64_t sure)
 {
 	char why[512] = "";
-	int e = reopen(r, newest, why, sizeof(why));
+	int e = reopen(r, newest, sure, why, sizeof(why));
 
 	if (e && !r->reopen_failed)
 		log_error("the database cannot be opened anew: %s; what was open is written on to", why);
@@ -217,20 +230,34 @@ static bool has_moved(struct recorder *r)
 	return r->ticks % PATH_TICKS == 0 && !broker_file_is(r->broker, st.st_dev, st.st_ino);
 }
 
-static void on_tick(void *arg, struct lifetime *newest, uint64_t now, int64_t offset)
+/* The reason was told when it began to fail. */
+static void tell_lost(struct recorder *r)
+{
+	struct store_totals totals;
+
+	store_totals(r->store, &totals);
+	if (totals.lost <= r->lost_told || r->ticks - r->lost_ticks < LOST_TICKS)
+		return;
+	log_warn("%s: %" PRIu64 " changes did not fit: a gap in the database", r->dbfile.path, totals.lost - r->lost_told);
+	r->lost_told = totals.lost;
+	r->lost_ticks = r->ticks;
+}
+
+static void on_tick(void *arg, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset)
 {
 	struct recorder *r = arg;
 	char why[512] = "";
 
 	r->ticks++;
-	if (store_tick(r->store, newest, now, offset, why, sizeof(why))) {
+	if (store_tick(r->store, newest, now, sure, offset, why, sizeof(why))) {
 		log_warn("%s", why);
 		notify_send(&r->notify, "STATUS=%s", why);
 	}
+	tell_lost(r);
 	if (r->notify.watchdog)
 		notify_send(&r->notify, "WATCHDOG=1");
 	if (has_moved(r) && (!r->reopen_failed || r->ticks % PATH_TICKS == 0))
-		try_reopen(r, newest);
+		try_reopen(r, newest, sure);
 }
 
 static void on_end(void *arg, struct lifetime *newest, uint64_t now)
@@ -241,7 +268,7 @@ static void on_end(void *arg, struct lifetime *newest, uint64_t now)
 	r->told_end = true;
 }
 
-static void on_reload(void *arg, struct lifetime *newest)
+static void on_reload(void *arg, struct lifetime *newest, uint64_t sure)
 {
 	struct recorder *r = arg;
 	struct timespec now;
@@ -250,7 +277,7 @@ static void on_reload(void *arg, struct lifetime *newest)
 	notify_send(&r->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 		    (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 	r->reopen_failed = false;
-	try_reopen(r, newest);
+	try_reopen(r, newest, sure);
 	notify_send(&r->notify, "READY=1");
 }
 
@@ -308,7 +335,7 @@ static int on_attached(void *arg, struct run_attached *attached, char *why, size
 static int open_files(struct recorder *r)
 {
 	struct privilege_user user;
-	char why[512] = "";
+	char why[512] = "", left[PATH_MAX];
 	bool made;
 	int e = privilege_user(&user, &made, why, sizeof(why));
 
@@ -318,6 +345,8 @@ static int open_files(struct recorder *r)
 		e = dbfile_init(&r->dbfile, r->options->db, &user, why, sizeof(why));
 	if (!e)
 		e = dbfile_open(&r->dbfile, &r->files, why, sizeof(why));
+	if (!e && dbfile_left(&r->dbfile, left, sizeof(left)))
+		tell_left(left);
 	if (!e)
 		return STATUS_DONE;
 	log_error("cannot record: %s", why);

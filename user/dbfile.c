@@ -12,6 +12,7 @@
 
 #define IMAGE_MAX (16u << 20)
 #define SUFFIX_MAX 8
+#define LEFT_MAX 100		/* logs that were left behind, beside one database: -left, -left1, ... */
 
 static int complain(int error, char *why, size_t size, const char *path, const char *remedy)
 {
@@ -268,24 +269,76 @@ static bool is_empty(const struct dbfile *file, const struct stat *st)
 	return S_ISREG(st->st_mode) && !st->st_size && ours;
 }
 
+/* One of a log that was left behind, in that directory. False: there is none. */
+static bool stat_left(const struct dbfile *file, int dir, unsigned int n, char name[PATH_MAX + SUFFIX_MAX], struct stat *st)
+{
+	char suffix[20] = "-left";
+
+	if (n)
+		snprintf(suffix, sizeof(suffix), "-left%u", n);
+	name_of(file, suffix, name);
+	return !fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/*
+ * A database that was moved without its log lacks what is in there: only its owner may say that it can go. 0, or -errno:
+ * then nothing may be made in its place.
+ */
+static int keep_log(const struct dbfile *file, int dir)
+{
+	char name[PATH_MAX + SUFFIX_MAX], left[PATH_MAX + SUFFIX_MAX];
+	struct stat st;
+
+	name_of(file, "-wal", name);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || !st.st_size)
+		return 0;
+	for (unsigned int n = 0; n < LEFT_MAX; n++) {
+		if (!stat_left(file, dir, n, left, &st))
+			return renameat(dir, name, dir, left) < 0 ? -errno : 0;
+	}
+	return -EEXIST;
+}
+
 /* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
-static void remove_leftovers(const struct dbfile *file, int dir)
+static int remove_leftovers(const struct dbfile *file, int dir)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
 	char name[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
+	int r;
 
 	name_of(file, "", name);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
 		if (errno != ENOENT)
-			return;
+			return 0;
 	} else if (!is_empty(file, &st)) {
-		return;
+		return 0;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+	r = keep_log(file, dir);
+	for (size_t i = 0; !r && i < ARRAY_SIZE(suffixes); i++) {
 		name_of(file, suffixes[i], name);
 		unlinkat(dir, name, 0);
 	}
+	return r;
+}
+
+bool dbfile_left(const struct dbfile *file, char *out, size_t size)
+{
+	_cleanup_close_ int dir = open_dir(file);
+	char name[PATH_MAX + SUFFIX_MAX];
+	bool found = false;
+	struct stat st;
+
+	for (unsigned int n = 0; dir >= 0 && n < LEFT_MAX; n++) {
+		if (!stat_left(file, dir, n, name, &st) || !S_ISREG(st.st_mode))
+			continue;
+		if (!st.st_size)
+			unlinkat(dir, name, 0);
+		else if (!found)
+			snprintf(out, size, "%.*s%s", (int)(strrchr(file->path, '/') + 1 - file->path), file->path, name);
+		found = found || st.st_size;
+	}
+	return found;
 }
 
 int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size)
@@ -296,7 +349,12 @@ int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, s
 
 	if (dir < 0)
 		return complain(-dir, why, why_size, file->path, remedy_of(-dir));
-	remove_leftovers(file, dir);
+	r = remove_leftovers(file, dir);
+	if (r) {
+		snprintf(why, why_size, "%s-wal, left by a database that was moved, cannot be kept as %s-left: %s: move it "
+			 "beside that database, or remove it", file->path, file->path, strerror(-r));
+		return r;
+	}
 	r = open_one(file, dir, "", &files.db, why, why_size);
 	if (!r)
 		r = open_one(file, dir, "-wal", &files.wal, why, why_size);

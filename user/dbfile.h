@@ -36,6 +36,12 @@ void dbfile_done(struct dbfile *file);
 /* Makes what is not there, and opens all three. 0, or -errno with why. */
 int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, size_t why_size);
 
+/*
+ * Once nobody writes to the database that was there before: a log that it has left behind (-left), and that is not empty, by
+ * its path; false: there is none. Those that are empty are removed.
+ */
+bool dbfile_left(const struct dbfile *file, char *out, size_t size);
+
 /* Does the path lead to this very file? */
 bool dbfile_is(const struct dbfile *file, uint64_t dev, uint64_t ino);
 

@@ -2,6 +2,7 @@
 /* The table of options and its parser. */
 #include "user/options.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -129,6 +130,9 @@ static int set_keep(struct options *o, const char *value, char *why, size_t size
 {
 	if (num_seconds(value, &o->keep_ns) || o->keep_ns < KEEP_MIN_NS)
 		return refuse(why, size, "'%s' is not a length of time of a second or more; as in 7d, 12h, 90m", value);
+	/* Whoever means days would lose all but the last seconds. */
+	if (isdigit((unsigned char)value[strlen(value) - 1]))
+		return refuse(why, size, "'%s' has no unit; as in 7d, 12h, 90m, 30s", value);
 	return 0;
 }
 

@@ -157,7 +157,8 @@ static const int calls_record[] = {
 static const int calls_broker[] = {
 	SCMP_SYS(bpf), SCMP_SYS(setns), SCMP_SYS(open_by_handle_at), SCMP_SYS(ioctl), SCMP_SYS(bind),
 	SCMP_SYS(getsockname), SCMP_SYS(setsockopt), SCMP_SYS(pidfd_send_signal), SCMP_SYS(fchown),
-	SCMP_SYS(fsync), SCMP_SYS(fchmod), SCMP_SYS(unlinkat), SCMP_SYS(unlink),
+	SCMP_SYS(fsync), SCMP_SYS(fchmod), SCMP_SYS(unlinkat), SCMP_SYS(unlink), SCMP_SYS(renameat),
+	SCMP_SYS(renameat2),
 };
 
 struct filter {

@@ -20,6 +20,7 @@
 
 #define TICK_NS 50000000ULL		/* what is below the ring's wake-up mark is fetched so often */
 #define LOSS_TICKS 4			/* the counters of loss are read every so many ticks, */
+#define LOSS_TRIES 50			/* at the end, where the answer takes long: 5 s */
 #define SINK_TICKS 10			/* the sink is told so often that time passes */
 #define LOOK_TICKS 20			/* the objects without a hook of their own are looked at every so many, */
 #define LOOK_ALL_TICKS 1200		/* and all of them */
@@ -177,14 +178,17 @@ static void add_loss(struct run *run, uint64_t before, uint64_t now, const char 
 	run->result->lost += now - before;
 }
 
-/* Reads the counters; true while they rise. */
-static bool losses_rise(struct run *run, uint64_t now)
+/* Reads the counters: 1 while they rise, 0, or -errno: then what is known stands still. */
+static int losses_rise(struct run *run, uint64_t now, bool ending)
 {
 	struct probe_loss loss = run->loss;
 	uint64_t before = run->gap.lost;
+	int r = -ETIMEDOUT;
 
-	if (run->merge.view.ops->losses(run->merge.view.arg, &loss))
-		return false;
+	for (int i = 0; r == -ETIMEDOUT && i < (ending ? LOSS_TRIES : 1); i++)
+		r = run->merge.view.ops->losses(run->merge.view.arg, &loss);
+	if (r)
+		return r;
 	add_loss(run, run->loss.ring, loss.ring, "ring");
 	add_loss(run, run->loss.recursion, loss.recursion, "recursion");
 	add_loss(run, run->loss.map, loss.map, "map");
@@ -194,9 +198,9 @@ static bool losses_rise(struct run *run, uint64_t now)
 	run->loss = loss;
 	run->no_memory_told = run->no_memory;
 	if (run->gap.lost != before)
-		return true;
+		return 1;
 	run->clean_at = now;
-	return false;
+	return 0;
 }
 
 static int take_snapshot(struct run *run)
@@ -225,15 +229,16 @@ static int close_gap(struct run *run, uint64_t now)
 
 static int watch_losses(struct run *run, bool ending)
 {
-	uint64_t now = now_boottime();
-	bool rising = losses_rise(run, now);
-	int r;
+	uint64_t now = now_boottime(), sure = run->clean_at;
+	int rising = losses_rise(run, now, ending), r;
 
-	if (!run->gap.lost)
+	if (!run->gap.lost || (rising < 0 && !ending))
 		return 0;
 	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))
 		return 0;
 	r = close_gap(run, now);
+	if (rising < 0)
+		run->clean_at = sure;
 	run->gap_closed = now_boottime();
 	return r;
 }
@@ -274,7 +279,8 @@ static void on_signal(struct run *run)
 		if (info.ssi_signo == SIGCHLD) {
 			reap(run);
 		} else if (info.ssi_signo == SIGHUP) {
-			run->options->sink.ops->reload(run->options->sink.arg, tracker_first(run->tracker));
+			run->options->sink.ops->reload(run->options->sink.arg, tracker_first(run->tracker),
+							 run->clean_at);
 		} else if (run->child.pid > 0 && !run->result->signalled) {
 			/* The terminal has told the command already. */
 			if (info.ssi_code != SI_KERNEL)
@@ -291,7 +297,8 @@ static void tick_sink(struct run *run)
 	const struct sink *sink = &run->options->sink;
 
 	if (sink->ops->tick)
-		sink->ops->tick(sink->arg, tracker_first(run->tracker), now_boottime(), run->offset);
+		sink->ops->tick(sink->arg, tracker_first(run->tracker), now_boottime(), run->clean_at,
+				run->offset);
 }
 
 static int on_tick(struct run *run)
@@ -338,11 +345,11 @@ static int turn(struct run *run)
 	return r ? r : flush(run);
 }
 
-static void tell_end(struct run *run, uint64_t now)
+static void tell_end(struct run *run, uint64_t now, bool in_order)
 {
 	const struct sink *sink = &run->options->sink;
 
-	for (struct lifetime *l = tracker_first(run->tracker); sink->ops->held && l; l = l->all_next)
+	for (struct lifetime *l = tracker_first(run->tracker); in_order && sink->ops->held && l; l = l->all_next)
 		sink->ops->held(sink->arg, l, now);
 	if (sink->ops->end)
 		sink->ops->end(sink->arg, tracker_first(run->tracker), now);
@@ -365,9 +372,8 @@ static int loop(struct run *run)
 	}
 	if (!r)
 		r = watch_losses(run, true);
-	/* What comes while the last of the ring is read may be missed. */
-	if (!r)
-		tell_end(run, end);
+	/* What comes while the last of the ring is read may be missed; and what was lost since the counters were read. */
+	tell_end(run, run->clean_at < end ? run->clean_at : end, !r);
 	return r ? r : flush(run);
 }
 

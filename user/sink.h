@@ -12,12 +12,12 @@ struct sink_ops {
 	void (*held)(void *arg, const struct lifetime *lifetime, uint64_t now);
 	/* 0; -EAGAIN: more to write when fd() is writable; other -errno: the sink is broken, the loop ends. NULL: nothing to do. */
 	int (*flush)(void *arg);
-	/* Twice a second, from ready on. newest: tracker_first(). NULL: of no interest. */
-	void (*tick)(void *arg, struct lifetime *newest, uint64_t now, int64_t offset);
+	/* Twice a second, from ready on. newest: tracker_first(). sure: what was lost before is told. NULL: of no interest. */
+	void (*tick)(void *arg, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset);
 	/* At the end: all that happened up to now has been told. NULL: of no interest. */
 	void (*end)(void *arg, struct lifetime *newest, uint64_t now);
 	/* At SIGHUP, which ends a sink without it. */
-	void (*reload)(void *arg, struct lifetime *newest);
+	void (*reload)(void *arg, struct lifetime *newest, uint64_t sure);
 	/* Descriptor to wait for after -EAGAIN; NULL: none. */
 	int (*fd)(void *arg);
 };

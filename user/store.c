@@ -396,13 +396,14 @@ static void write_all(struct store *store, struct lifetime *newest, uint64_t vou
 	store_queue_flush(store->queue, vouched);
 }
 
-int store_tick(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset, char *why, size_t why_size)
+int store_tick(struct store *store, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset, char *why,
+	       size_t why_size)
 {
 	store->now = now;
 	tell_clock(store, now, offset);
 	if (now < store->flushed_at || now - store->flushed_at >= FLUSH_NS) {
 		store->flushed_at = now;
-		write_all(store, newest, now - YOUNG_NS);
+		write_all(store, newest, sure < now - YOUNG_NS ? sure : now - YOUNG_NS);
 	}
 	return store_queue_report(store->queue, why, why_size);
 }

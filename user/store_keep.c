@@ -30,7 +30,8 @@ _Static_assert(STATEMENTS <= KEEP_STATEMENTS, "room for every statement");
 /* Of a session that has no chunk left only the span is told on, to the one after. */
 static const char *const texts[STATEMENTS] = {
 	[OLDEST] = "SELECT c.id, c.session, c.until, boot, "
-		   "(SELECT offset FROM clock WHERE clock.session = c.session AND at <= c.until ORDER BY at DESC LIMIT 1) "
+		   "coalesce((SELECT offset FROM clock WHERE clock.session = c.session AND at <= c.until ORDER BY at DESC LIMIT 1), "
+		   "(SELECT offset FROM clock WHERE clock.session = c.session ORDER BY at LIMIT 1)) "
 		   "FROM chunk c JOIN session s ON s.id = c.session WHERE c.id <> ?1 ORDER BY c.id LIMIT 1",
 	[PAGES] = "PRAGMA page_count",
 	[FREE_PAGES] = "PRAGMA freelist_count",

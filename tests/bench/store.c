@@ -107,7 +107,7 @@ static void tick(struct store *store, uint64_t now, int64_t offset)
 	char why[256];
 	struct store_totals totals;
 
-	if (store_tick(store, NULL, now, offset, why, sizeof(why)))
+	if (store_tick(store, NULL, now, now, offset, why, sizeof(why)))
 		die("storage", why);
 	store_totals(store, &totals);
 	while (totals.waiting > WAITING_MAX) {

@@ -482,7 +482,7 @@ static void before_and_after(struct work *w)
 }
 
 /* The ports of a database's lifetimes, "8141 8142", and whether it is whole. */
-static void expect_ports(const struct recording *r, const char *ports)
+static void expect_all_ports(const struct recording *r, const char *ports)
 {
 	static char got[4][8192];
 
@@ -491,8 +491,25 @@ static void expect_ports(const struct recording *r, const char *ports)
 		fail_msg("%s has ports %s, not %s", r->db, got[0], ports);
 	assert_int_equal(ask(r, "PRAGMA integrity_check", got), 1);
 	assert_string_equal(got[0], "ok");
+}
+
+/* The same of one that was recorded to its end. */
+static void expect_ports(const struct recording *r, const char *ports)
+{
+	static char got[4][8192];
+
+	expect_all_ports(r, ports);
 	assert_int_equal(ask(r, "SELECT ended_in_order FROM sessions", got), 1);
 	assert_string_equal(got[0], "1");
+}
+
+/* Where the log of a database that was moved without it is kept; valid until the next call. */
+static const char *left_of(const struct recording *r)
+{
+	static char path[100];
+
+	snprintf(path, sizeof(path), "%s-left", r->db);
+	return path;
 }
 
 static void moved_file_is_left_at_sighup(void **state)
@@ -522,16 +539,94 @@ static void moved_file_is_left_at_sighup(void **state)
 	assert_int_equal(run_stop(r.run, SIGTERM), 0);
 	expect_ports(&old, "8141 8142");
 	expect_ports(&r, "8142 8143");
+	/* Its log was empty in the end: nothing of it is left. */
+	assert_null(strstr(r.run->talk, "write-ahead log"));
+	assert_int_equal(access(left_of(&r), F_OK), -1);
 	run_free(&r.run);
 	remove_dir(&r);
 }
 
-/* ---- ends ---- */
+/* A reader holds what is in the log; so it stays in there, and the log is what was not moved. */
+static void log_that_a_reader_holds_is_kept(void **state)
+{
+	struct stage *stage = stage_new("a database that moves under a reader");
+	struct recording r, old;
+	sqlite3 *reader = NULL;
+	char wal[100];
+	struct stat st;
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	old = r;
+	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
+	snprintf(wal, sizeof(wal), "%s-wal", old.db);
+	assert_int_equal(sqlite3_open_v2(r.db, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM held", NULL, NULL, NULL), SQLITE_OK);
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(200);
+	assert_file(&r, "", &st);
+	assert_int_equal(rename(r.db, old.db), 0);
+	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
+	expect_another(&r, st.st_ino);
+	stage_go(stage);
+	stage_join(stage);
+	run_sleep(300);
+	assert_int_equal(run_stop(r.run, SIGTERM), 0);
+	sqlite3_close(reader);
+	if (!strstr(r.run->talk, left_of(&r)))
+		fail_msg("no word of the log: %s", r.run->talk);
+	assert_int_equal(rename(left_of(&r), wal), 0);
+	expect_ports(&old, "8141 8142");
+	expect_ports(&r, "8142 8143");
+	run_free(&r.run);
+	remove_dir(&r);
+}
 
 static bool is_gone(void *arg)
 {
 	return kill(*(pid_t *)arg, 0) < 0 && errno == ESRCH;
 }
+
+/* Killed, and moved without its log before the next one begins. */
+static void log_of_a_recorder_that_was_killed_is_kept(void **state)
+{
+	struct stage *stage = stage_new("a database that moves without its log");
+	struct recording r, old;
+	char wal[100];
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	old = r;
+	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
+	snprintf(wal, sizeof(wal), "%s-wal", old.db);
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(1000);
+	assert_int_equal(kill(r.run->pid, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 128 + SIGKILL);
+	assert_true(run_until(is_gone, &r.broker, WITHIN));
+	run_free(&r.run);
+	assert_int_equal(rename(r.db, old.db), 0);
+	start(&r, ARGS("--netns", stage->inode), &(struct run_options){ 0 });
+	stage_go(stage);
+	stage_join(stage);
+	run_sleep(300);
+	assert_int_equal(run_stop(r.run, SIGTERM), 0);
+	if (!strstr(r.run->talk, left_of(&r)))
+		fail_msg("no word of the log: %s", r.run->talk);
+	assert_int_equal(rename(left_of(&r), wal), 0);
+	expect_all_ports(&old, "8141 8142");
+	expect_ports(&r, "8142 8143");
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
+/* ---- ends ---- */
 
 /* The numbers of the links behind a process's descriptors. */
 static size_t links_of(pid_t pid, uint32_t ids[LINKS_MAX])
@@ -618,6 +713,52 @@ static void ends_with_its_broker(void **state)
 		fail_msg("no word of broker %s: %s", number, r.run->talk);
 	run_free(&r.run);
 	remove_dir(&r);
+}
+
+/* What began a moment before, and lasts, is written all the same. */
+static void young_ones_outlive_the_broker(void **state)
+{
+	struct stage *stage = stage_new("young when the broker dies");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	run_sleep(1000);
+	stage_go(stage);
+	stage_await_step(stage);
+	assert_int_equal(kill(r.broker, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	expect_all_ports(&r, "8141 8142");
+	stage_go(stage);
+	stage_join(stage);
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
+/* As on a mount that hangs: the ring is read on, and what it has is written. */
+static void hung_broker_stops_no_writing(void **state)
+{
+	static char got[4][8192];
+	struct stage *stage = stage_new("a broker that hangs");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(1500 * (int)slow());
+	assert_int_equal(ask(&r, "SELECT pid FROM lifetimes WHERE port = 8141", got), 1);
+	assert_int_equal(kill(r.broker, SIGCONT), 0);
+	run_sleep(1500 * (int)slow());
+	expect_all_ports(&r, "8141 8142");
+	stage_go(stage);
+	stage_join(stage);
+	end(&r, 0);
 }
 
 static void command_ends_it(void **state)
@@ -743,6 +884,7 @@ static void bad_usage(void **state)
 	assert_refused(ARGS("record", "--keep", "soon"), 2, "--keep: 'soon'");
 	assert_refused(ARGS("record", "--keep", "0"), 2, "--keep: '0'");
 	assert_refused(ARGS("record", "--keep", "-7d"), 2, "--keep: '-7d'");
+	assert_refused(ARGS("record", "--keep", "7"), 2, "--keep: '7' has no unit");
 	assert_refused(ARGS("record", "--keep", "7w"), 2, "--keep: '7w'");
 	assert_refused(ARGS("record", "--keep"), 2, "--keep needs a value");
 	assert_refused(ARGS("record", "--max-size", "1K"), 2, "--max-size: '1K'");
@@ -819,8 +961,12 @@ static const struct plain list[] = {
 	{ "record/files_are_the_users", files_are_the_users },
 	{ "record/removed_file_is_made_again", removed_file_is_made_again },
 	{ "record/moved_file_is_left_at_sighup", moved_file_is_left_at_sighup },
+	{ "record/log_that_a_reader_holds_is_kept", log_that_a_reader_holds_is_kept },
+	{ "record/log_of_a_recorder_that_was_killed_is_kept", log_of_a_recorder_that_was_killed_is_kept },
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
+	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
+	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },
 	{ "record/command_ends_it", command_ends_it },
 	{ "record/command_is_ended", command_is_ended },
 	{ "record/tells_its_manager", tells_its_manager },

@@ -343,7 +343,7 @@ void forget_begin(void)
 	minute.stage = stage_new("a minute to keep");
 	minute.stage->keep = KEEP_ALWAYS;
 	minute.stage->work.arg = &drip;
-	minute.run = record_start(minute.stage, minute.db, ARGS("--keep", "60"));
+	minute.run = record_start(minute.stage, minute.db, ARGS("--keep", "60s"));
 	minute.run->lasting = true;
 	if (!record_await_ready(minute.run)) {
 		run_print_talk(minute.run);

@@ -164,7 +164,7 @@ static inline uint64_t waiting(void)
 static inline int pass(uint64_t ns)
 {
 	now += ns;
-	return store_tick(store, all, now, offset, why, sizeof(why));
+	return store_tick(store, all, now, now, offset, why, sizeof(why));
 }
 
 /* The same, until it is written. */

@@ -120,6 +120,25 @@ static void ends_at_nonsense(void **state)
 	ends_at(BROKER_SIGNAL, 0, broker_question_size(BROKER_SIGNAL, 0));
 }
 
+static void ends_at_look(struct pw_look look)
+{
+	struct peer *peer = start(NULL);
+
+	peer->question.ask = BROKER_LOOK;
+	peer->question.count = 1;
+	peer->question.looks[0] = look;
+	assert_false(ask_bytes(peer, broker_question_size(BROKER_LOOK, 1)));
+	assert_int_equal(finish(peer), -EPROTO);
+}
+
+/* By cookies of 0 it would tell what memory holds wherever it is clear. */
+static void ends_at_no_object(void **state)
+{
+	(void)state;
+	ends_at_look((struct pw_look){ .sk = 0xffff888000000000, .port = 80 });
+	ends_at_look((struct pw_look){ .sk = 0xffff888000000000, .cookie = 1, .net = 0xffff888000000000, .port = 80 });
+}
+
 static void ends_with_its_peer(void **state)
 {
 	(void)state;
@@ -212,6 +231,7 @@ static void without_what_it_takes(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(sizes),
 	cmocka_unit_test(ends_at_nonsense),
+	cmocka_unit_test(ends_at_no_object),
 	cmocka_unit_test(ends_with_its_peer),
 	cmocka_unit_test(tells_an_executable),
 	cmocka_unit_test(finds_a_socket),

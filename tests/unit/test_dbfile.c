@@ -107,27 +107,81 @@ static void knows_its_own(void **state)
 	done(place);
 }
 
+static void assert_text(const char *path, const char *text)
+{
+	char got[32] = "";
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	assert_int_equal(fread(got, 1, sizeof(got) - 1, file), strlen(text));
+	fclose(file);
+	assert_string_equal(got, text);
+}
+
+static void reopen(struct place *place)
+{
+	struct store_files files = STORE_FILES_INIT;
+
+	if (dbfile_open(&place->file, &files, place->why, sizeof(place->why)))
+		fail_msg("%s", place->why);
+	store_files_close(&files);
+}
+
 /* The journal of a database that is gone would be taken for the new one's. */
 static void leftovers_go(void **state)
 {
-	struct store_files files = STORE_FILES_INIT;
 	struct place *place = fresh();
-	char path[128];
+	char wal[128], shm[128], left[128];
 	struct stat st;
 
 	(void)state;
-	suffixed(place, "-wal", path);
-	write_text(path, "of another");
-	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
-	assert_int_equal(stat(path, &st), 0);
+	suffixed(place, "-wal", wal);
+	suffixed(place, "-shm", shm);
+	write_text(wal, "");
+	write_text(shm, "of another");
+	reopen(place);
+	assert_int_equal(stat(shm, &st), 0);
 	assert_int_equal(st.st_size, 0);
-	store_files_close(&files);
+	assert_false(dbfile_left(&place->file, left, sizeof(left)));
 	/* Beside its own database it stays. */
-	write_text(path, "its own");
-	assert_int_equal(dbfile_open(&place->file, &files, place->why, sizeof(place->why)), 0);
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_size, strlen("its own"));
-	store_files_close(&files);
+	write_text(wal, "its own");
+	reopen(place);
+	assert_text(wal, "its own");
+	assert_false(dbfile_left(&place->file, left, sizeof(left)));
+	done(place);
+}
+
+/* What is in the log of a database that was moved without it is nowhere else. */
+static void log_that_was_left_is_kept(void **state)
+{
+	static const char *const logs[] = { "of the first", "of the second", "of the third" };
+	static const char *const names[] = { "-left", "-left1", "-left2" };
+	struct place *place = fresh();
+	char path[128], left[128];
+	struct stat st;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(logs); i++) {
+		suffixed(place, "-wal", path);
+		write_text(path, logs[i]);
+		reopen(place);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, 0);
+		assert_int_equal(unlink(place->path), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(logs); i++) {
+		suffixed(place, names[i], path);
+		assert_text(path, logs[i]);
+		assert_true(dbfile_left(&place->file, left, sizeof(left)));
+		assert_string_equal(left, path);
+		/* One that was emptied after the move is of no use. */
+		assert_int_equal(truncate(path, 0), 0);
+	}
+	assert_false(dbfile_left(&place->file, left, sizeof(left)));
+	for (size_t i = 0; i < ARRAY_SIZE(logs); i++) {
+		suffixed(place, names[i], path);
+		assert_int_equal(access(path, F_OK), -1);
+	}
 	done(place);
 }
 
@@ -139,6 +193,27 @@ static void refuse(struct place *place, int error, const char *words)
 	assert_int_equal(files.db, -1);
 	if (!strstr(place->why, words) || !strstr(place->why, place->path))
 		fail_msg("no '%s' in: %s", words, place->why);
+}
+
+/* Nor is it dropped where there is no name for it. */
+static void log_that_cannot_be_kept_is_no_leftover(void **state)
+{
+	struct place *place = fresh();
+	char path[128], suffix[16] = "-left";
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		if (i)
+			snprintf(suffix, sizeof(suffix), "-left%d", i);
+		suffixed(place, suffix, path);
+		write_text(path, "of another");
+	}
+	suffixed(place, "-wal", path);
+	write_text(path, "the last");
+	refuse(place, -EEXIST, "cannot be kept");
+	assert_text(path, "the last");
+	assert_int_equal(access(place->path, F_OK), -1);
+	done(place);
 }
 
 static void links_are_not_followed(void **state)
@@ -235,6 +310,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(makes_all_three),
 	cmocka_unit_test(knows_its_own),
 	cmocka_unit_test(leftovers_go),
+	cmocka_unit_test(log_that_was_left_is_kept),
+	cmocka_unit_test(log_that_cannot_be_kept_is_no_leftover),
 	cmocka_unit_test(links_are_not_followed),
 	cmocka_unit_test(links_above_are_not_followed),
 	cmocka_unit_test(others_files_are_refused),

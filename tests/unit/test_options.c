@@ -126,8 +126,12 @@ static void record_has_its_own(void **state)
 	assert_string_equal(o.db, "/tmp/a");
 	assert_int_equal(o.keep_ns, 7 * 86400 * 1000000000ULL);
 	assert_int_equal(o.max_size, 2ULL << 30);
-	assert_int_equal(RECORD(arg("--keep"), arg("1")), 0);
-	assert_int_equal(RECORD(arg("--keep"), arg("0.9")), -EINVAL);
+	assert_int_equal(RECORD(arg("--keep"), arg("1s")), 0);
+	assert_int_equal(RECORD(arg("--keep"), arg("0.9s")), -EINVAL);
+	/* Days that are meant, and seconds that are said. */
+	assert_int_equal(RECORD(arg("--keep"), arg("7")), -EINVAL);
+	assert_non_null(strstr(why, "'7' has no unit"));
+	assert_int_equal(RECORD(arg("--keep=1.5")), -EINVAL);
 	assert_int_equal(RECORD(arg("--max-size"), arg("8M")), 0);
 	assert_int_equal(RECORD(arg("--max-size"), arg("8191K")), -EINVAL);
 	assert_int_equal(RECORD(arg("--db="), arg("--json")), -EINVAL);

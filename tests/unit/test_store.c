@@ -482,6 +482,25 @@ static void storm_of_denials_is_a_row_with_a_count(void **state)
 				   "text LIKE '%\"advice\":[\"wait\"]%'"), 1);
 }
 
+/* What was lost later is not known yet: nothing is vouched for, and nothing said to last, that might be of that time. */
+static void no_word_for_what_may_be_lost(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(2 * SEC);
+	now += SEC;
+	allocate(1, 8080);
+	now += 2 * SEC;
+	assert_int_equal(store_tick(store, all, now, START + 2500 * MS, offset, why, sizeof(why)), 0);
+	for (int i = 0; i < 5000 && number_by("SELECT last FROM session") <= (int64_t)(START + 2 * SEC); i++)
+		usleep(1000);
+	assert_int_equal(number_by("SELECT last FROM session"), START + 2500 * MS);
+	assert_int_equal(find(8080), 0);
+	settle(SEC);
+	assert_int_equal(find(8080), 1);
+	assert_int_equal(number_by("SELECT last FROM session"), now - 250 * MS);
+}
+
 static void gap_is_kept(void **state)
 {
 	struct gap gap = { .since = START + SEC, .until = START + 2 * SEC, .lost = 5, .lost_allocations = 3, .reason = "ring" };
@@ -600,6 +619,28 @@ static void clock_that_is_wrong_for_a_moment_drops_nothing(void **state)
 	settle(2 * 3600 * SEC);
 	tidy_up();
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 0);
+	assert_sound();
+}
+
+/* Nor has what ended before the first word of the clock: told late, when a file was begun anew. */
+static void what_ended_before_the_first_clock_is_not_old(void **state)
+{
+	struct store_options options = plain_options();
+
+	(void)state;
+	options.keep_ns = 24 * 3600 * SEC;
+	open_with(&options);
+	now -= SEC;
+	ready();
+	churn(100, 1);
+	settle(MS);
+	store_close(&store, PATIENCE);
+	assert_true(number_by("SELECT max(until) FROM chunk") < number_by("SELECT min(at) FROM clock"));
+	options.now = now += 2 * SEC;
+	open_with(&options);
+	ready();
+	tidy_up();
+	assert_int_equal(number_by("SELECT count(*) FROM lifetime"), 100);
 	assert_sound();
 }
 
@@ -1209,10 +1250,12 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(killed_recorder_loses_the_last_second),
 	STORE_TEST(killed_at_any_moment),
 	STORE_TEST(storm_of_denials_is_a_row_with_a_count),
+	STORE_TEST(no_word_for_what_may_be_lost),
 	STORE_TEST(gap_is_kept),
 	STORE_TEST(size_is_kept_under_churn),
 	STORE_TEST(old_ones_go_and_space_is_given_back),
 	STORE_TEST(clock_that_is_wrong_for_a_moment_drops_nothing),
+	STORE_TEST(what_ended_before_the_first_clock_is_not_old),
 	STORE_TEST(words_outlive_the_chunk_they_came_with),
 	STORE_TEST(second_recorder_is_told_the_first),
 	STORE_TEST(what_is_no_history_is_refused),

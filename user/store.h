@@ -55,7 +55,8 @@ void store_change(struct store *store, const struct change *change, int64_t offs
 
 /*
  * At least once a second, more often costs nothing: what was begun since and lasts is written too, with a sign of life.
- * newest: tracker_first(). sure: what was lost before then has been told. 0; -EAGAIN once when storage has failed and once when it works again, with a line in why[].
+ * newest: tracker_first(). sure: what was lost before then has been told. 0; -EAGAIN once when storage has failed and once
+ * when it works again, with a line in why[].
  */
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset, char *why,
 	       size_t why_size);

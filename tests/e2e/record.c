@@ -512,25 +512,48 @@ static const char *left_of(const struct recording *r)
 	return path;
 }
 
+/* A recorder, and where its database is to go. */
+static void begin_beside_work(struct stage *stage, struct recording *r, struct recording *old)
+{
+	stage_start(stage, before_and_after);
+	stage_await_step(stage);
+	begin(r, ARGS("--netns", stage->inode));
+	*old = *r;
+	snprintf(old->db, sizeof(old->db), "%s/old.db", r->dir);
+}
+
+static void move_away(struct recording *r, const struct recording *old)
+{
+	struct stat st;
+
+	assert_file(r, "", &st);
+	assert_int_equal(rename(r->db, old->db), 0);
+	assert_int_equal(kill(r->run->pid, SIGHUP), 0);
+	expect_another(r, st.st_ino);
+}
+
+/* As it was told to. */
+static void put_log_back(const struct recording *r, const struct recording *old)
+{
+	char wal[100];
+
+	snprintf(wal, sizeof(wal), "%s-wal", old->db);
+	if (!strstr(r->run->talk, left_of(r)))
+		fail_msg("no word of the log: %s", r->run->talk);
+	assert_int_equal(rename(left_of(r), wal), 0);
+}
+
 static void moved_file_is_left_at_sighup(void **state)
 {
 	struct stage *stage = stage_new("a database that moves");
 	struct recording r, old;
-	struct stat st;
 
 	(void)state;
-	stage_start(stage, before_and_after);
-	stage_await_step(stage);
-	begin(&r, ARGS("--netns", stage->inode));
-	old = r;
-	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
+	begin_beside_work(stage, &r, &old);
 	stage_go(stage);
 	stage_await_step(stage);
 	run_sleep(200);
-	assert_file(&r, "", &st);
-	assert_int_equal(rename(r.db, old.db), 0);
-	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
-	expect_another(&r, st.st_ino);
+	move_away(&r, &old);
 	/* Nothing has moved now: nothing is done. */
 	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
 	stage_go(stage);
@@ -552,33 +575,21 @@ static void log_that_a_reader_holds_is_kept(void **state)
 	struct stage *stage = stage_new("a database that moves under a reader");
 	struct recording r, old;
 	sqlite3 *reader = NULL;
-	char wal[100];
-	struct stat st;
 
 	(void)state;
-	stage_start(stage, before_and_after);
-	stage_await_step(stage);
-	begin(&r, ARGS("--netns", stage->inode));
-	old = r;
-	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
-	snprintf(wal, sizeof(wal), "%s-wal", old.db);
+	begin_beside_work(stage, &r, &old);
 	assert_int_equal(sqlite3_open_v2(r.db, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM held", NULL, NULL, NULL), SQLITE_OK);
 	stage_go(stage);
 	stage_await_step(stage);
 	run_sleep(200);
-	assert_file(&r, "", &st);
-	assert_int_equal(rename(r.db, old.db), 0);
-	assert_int_equal(kill(r.run->pid, SIGHUP), 0);
-	expect_another(&r, st.st_ino);
+	move_away(&r, &old);
 	stage_go(stage);
 	stage_join(stage);
 	run_sleep(300);
 	assert_int_equal(run_stop(r.run, SIGTERM), 0);
 	sqlite3_close(reader);
-	if (!strstr(r.run->talk, left_of(&r)))
-		fail_msg("no word of the log: %s", r.run->talk);
-	assert_int_equal(rename(left_of(&r), wal), 0);
+	put_log_back(&r, &old);
 	expect_ports(&old, "8141 8142");
 	expect_ports(&r, "8142 8143");
 	run_free(&r.run);
@@ -595,15 +606,9 @@ static void log_of_a_recorder_that_was_killed_is_kept(void **state)
 {
 	struct stage *stage = stage_new("a database that moves without its log");
 	struct recording r, old;
-	char wal[100];
 
 	(void)state;
-	stage_start(stage, before_and_after);
-	stage_await_step(stage);
-	begin(&r, ARGS("--netns", stage->inode));
-	old = r;
-	snprintf(old.db, sizeof(old.db), "%s/old.db", r.dir);
-	snprintf(wal, sizeof(wal), "%s-wal", old.db);
+	begin_beside_work(stage, &r, &old);
 	stage_go(stage);
 	stage_await_step(stage);
 	run_sleep(1000);
@@ -617,9 +622,7 @@ static void log_of_a_recorder_that_was_killed_is_kept(void **state)
 	stage_join(stage);
 	run_sleep(300);
 	assert_int_equal(run_stop(r.run, SIGTERM), 0);
-	if (!strstr(r.run->talk, left_of(&r)))
-		fail_msg("no word of the log: %s", r.run->talk);
-	assert_int_equal(rename(left_of(&r), wal), 0);
+	put_log_back(&r, &old);
 	expect_all_ports(&old, "8141 8142");
 	expect_ports(&r, "8142 8143");
 	run_free(&r.run);

@@ -55,10 +55,26 @@ static void it_fills_up_to_the_brim(void **state)
 	assert_false(budget_allows(&b, 5));
 }
 
+/* A stall of seconds is not owed whole. */
+static void no_debt_is_larger_than_the_budget(void **state)
+{
+	struct budget b = fresh();
+
+	(void)state;
+	budget_spend(&b, 1000 * MS, 9000 * MS);
+	assert_int_equal(b.left, -200 * MS);
+	b.at = 9000 * MS;
+	assert_false(budget_allows(&b, 13000 * MS));
+	assert_true(budget_allows(&b, 13001 * MS));
+	budget_spend(&b, 0, UINT64_MAX);
+	assert_int_equal(b.left, -200 * MS);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_debt_is_paid_back_first),
 	cmocka_unit_test(the_share_is_kept),
 	cmocka_unit_test(it_fills_up_to_the_brim),
+	cmocka_unit_test(no_debt_is_larger_than_the_budget),
 };
 
 UNIT_MAIN(tests)

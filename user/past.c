@@ -162,9 +162,15 @@ static int json_denied(const struct past_answers *a, const struct question *q, c
 	return about_line(&a->about, &js, out);
 }
 
+/* Of what the recorder was told to leave out it is not blind: that is no answer to the question. */
+static const char *blind_name(const struct blind *blind)
+{
+	return blind->elsewhere || blind->denied ? "scope" : "blind";
+}
+
 void past_put_blind(struct js *js, const struct blind *blind)
 {
-	js_str(js, "event", "blind");
+	js_str(js, "event", blind_name(blind));
 	if (blind->since)
 		js_time(js, "since", blind->since);
 	else
@@ -300,7 +306,7 @@ void past_text_blind(const struct blind *blind, struct buf *out)
 {
 	bool open_end = blind->until == UINT64_MAX;
 
-	about_label(out, "blind");
+	about_label(out, blind_name(blind));
 	if (blind->since) {
 		buf_adds(out, "from ");
 		about_text_time(blind->since, out);
@@ -343,6 +349,7 @@ struct telling {
 	size_t holders;		/* told, of this port */
 	size_t denials;
 	bool blind;
+	bool elsewhere;		/* other namespaces were not recorded */
 	uint64_t blind_to;	/* up to here, without a break, nothing is known */
 };
 
@@ -418,7 +425,8 @@ static int on_blind(void *arg, const struct blind *blind)
 	/* Who had the port is answered; that another namespace has that number too is what nobody asked. */
 	if (blind->elsewhere && t->holders && t->question->first == t->question->last)
 		return 0;
-	t->blind |= !blind->denied;
+	t->blind |= !blind->denied && !blind->elsewhere;
+	t->elsewhere |= blind->elsewhere;
 	if (!blind->partly && blind->since <= t->blind_to && blind->until >= t->blind_to)
 		t->blind_to = blind->until == UINT64_MAX ? UINT64_MAX : blind->until + 1;
 	if (in_text(t))
@@ -433,7 +441,7 @@ static void text_nobody(const struct telling *t)
 {
 	about_label(t->out, "held by");
 	if (!t->blind)
-		buf_adds(t->out, "nobody\n");
+		buf_adds(t->out, t->elsewhere ? "nobody in what was recorded\n" : "nobody\n");
 	else if (t->blind_to > t->question->time.last)
 		buf_adds(t->out, "not known: nothing was recorded then\n");
 	else

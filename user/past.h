@@ -20,7 +20,10 @@ struct past_answers {
 /* Says all there is to one question about the past. 0, -errno with why, buf_error(out) or what flush() returned. */
 int past_answer(struct past_answers *answers, const struct question *question, struct buf *out);
 
-/* A stretch without records as an object: event, since, until, lost, reason. */
+/*
+ * A stretch without records as an object: event, since, until, lost, reason. The event is `blind`; `scope` where it is
+ * denied calls or other namespaces that the recorder was told to leave out.
+ */
 void past_put_blind(struct js *js, const struct blind *blind);
 
 /* The same as a line of text, behind its label. */

@@ -313,13 +313,14 @@ static void expect_rows(const char *question, size_t count)
 	json_decref(rows);
 }
 
-/* Of one namespace alone was recorded: who had the port there is an answer, that nobody had it there is none. */
+/* Of one namespace alone was recorded: who had the port there is an answer; that nobody had it is one of there. */
 static void one_namespace(void **state)
 {
 	static const struct blind others = {
 		.since = AT(0), .until = AT(3600), .reason = "only netns=7 was recorded", .partly = true, .elsewhere = true,
 	};
 	struct past p = connection();
+	json_t *rows;
 
 	(void)state;
 	history = (struct history){ .pasts = &p, .past_count = 1, .blinds = &others, .blind_count = 1 };
@@ -328,9 +329,32 @@ static void one_namespace(void **state)
 	/* Another port of it may have been held elsewhere. */
 	expect_rows("40000-40001/tcp 2026-11-20T12:00:50Z", 4);
 	assert_int_equal(ask(FORMAT_TEXT, "40000/tcp 2026-11-20T12:00:50Z"), 0);
-	assert_null(strstr(buf_text(&out), "  blind "));
+	assert_null(strstr(buf_text(&out), "  scope "));
 	assert_int_equal(ask(FORMAT_TEXT, "40001/tcp 2026-11-20T12:00:50Z"), 0);
+	assert_non_null(strstr(buf_text(&out), "  scope      from "));
 	assert_non_null(strstr(buf_text(&out), ": only netns=7 was recorded\n"));
+	assert_non_null(strstr(buf_text(&out), "  held by    nobody in what was recorded\n"));
+	rows = rows_of("40001/tcp 2026-11-20T12:00:50Z");
+	row_at(rows, 1, "scope");
+	json_decref(rows);
+}
+
+/* Of one namespace, and in a gap: both are told, and it is the gap that nobody can speak for. */
+static void one_namespace_in_a_gap(void **state)
+{
+	static const struct blind blinds[2] = {
+		{ .since = AT(0), .until = AT(3600), .reason = "only netns=7 was recorded", .partly = true, .elsewhere = true },
+		{ .since = AT(40), .until = AT(60), .reason = "ring", .lost = 3, .partly = true },
+	};
+	json_t *rows;
+
+	(void)state;
+	history = (struct history){ .blinds = blinds, .blind_count = 2 };
+	rows = rows_of("40001/tcp 2026-11-20T12:00:50Z");
+	row_at(rows, 1, "scope");
+	row_at(rows, 2, "blind");
+	json_decref(rows);
+	assert_int_equal(ask(FORMAT_TEXT, "40001/tcp 2026-11-20T12:00:50Z"), 0);
 	assert_non_null(strstr(buf_text(&out), "  held by    nobody that was recorded; not all was\n"));
 }
 
@@ -525,6 +549,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_is_not_known),
 	cmocka_unit_test(nobody_and_blind),
 	cmocka_unit_test(one_namespace),
+	cmocka_unit_test(one_namespace_in_a_gap),
 	cmocka_unit_test(without_denials),
 	cmocka_unit_test(denied_calls),
 	cmocka_unit_test(a_range_of_ports),

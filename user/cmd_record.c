@@ -48,7 +48,8 @@ struct recorder {
 	uint64_t ticks;
 	bool ready;
 	bool refused;			/* it ended before it began: result.why is not of tracing */
-	bool told_end;			/* the store has been told all there was */
+	uint64_t write_by;		/* the disk is waited for until then; 0: the end has not come, */
+	bool hurried;			/* and it was hurried by a second signal */
 	bool mute;			/* stdout has no reader */
 	uint64_t lost_told;		/* of what did not fit while storage failed, */
 	uint64_t lost_ticks;		/* and when */
@@ -260,12 +261,27 @@ static void on_tick(void *arg, struct lifetime *newest, uint64_t now, uint64_t s
 		try_reopen(r, newest, sure);
 }
 
+/* For the disk, at the end: a moment more, unless that has been long or a second signal hurries it. */
+static bool may_wait(struct recorder *r)
+{
+	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
+
+	if (r->hurried || now_boottime() >= r->write_by)
+		return false;
+	nanosleep(&wait, NULL);
+	r->hurried = run_interrupted();
+	return true;
+}
+
+/* While the lifetimes are there still, what has found no room is told when the disk has taken what waits. */
 static void on_end(void *arg, struct lifetime *newest, uint64_t now)
 {
 	struct recorder *r = arg;
 
+	r->write_by = now_boottime() + WRITE_PATIENCE_NS;
 	store_flush(r->store, newest, now, clock_offset());
-	r->told_end = true;
+	while (store_is_behind(r->store) && may_wait(r))
+		store_flush(r->store, newest, now, clock_offset());
 }
 
 static void on_reload(void *arg, struct lifetime *newest, uint64_t sure)
@@ -400,28 +416,32 @@ static bool is_written(const struct recorder *r, struct store_totals *totals)
 	return !totals->waiting;
 }
 
-/* All that the disk takes in the end: the summary tells it. */
-static void finish_store(struct recorder *r)
+/* All that the disk takes in the end: the summary tells it. False: some of it is missing in the file. */
+static bool finish_store(struct recorder *r)
 {
-	uint64_t now = now_boottime(), end = now + WRITE_PATIENCE_NS;
-	struct timespec wait = { .tv_nsec = WRITE_WAIT_NS };
+	uint64_t now = now_boottime(), unwritten;
 	struct store_totals totals;
-	bool hurried = false;		/* by a second signal */
+	bool behind;
 
 	if (!r->store)
-		return;
-	if (!r->told_end)
+		return true;
+	if (!r->write_by) {
+		r->write_by = now + WRITE_PATIENCE_NS;
 		store_flush(r->store, NULL, now - RING_NS, clock_offset());
-	while (!is_written(r, &totals) && now_boottime() < end && !hurried) {
-		nanosleep(&wait, NULL);
-		hurried = run_interrupted();
 	}
+	while (!is_written(r, &totals) && may_wait(r))
+		;
 	now = now_boottime();
-	totals.lost += store_close(&r->store, now < end && !hurried ? end - now : 0);
+	behind = store_is_behind(r->store);
+	unwritten = store_close(&r->store, now < r->write_by && !r->hurried ? r->write_by - now : 0);
 	log_note("%" PRIu64 " lifetimes and %" PRIu64 " denials written to %s", totals.lifetimes, totals.denials,
 		 r->dbfile.path);
 	if (totals.lost)
-		log_warn("%" PRIu64 " changes could not be written", totals.lost);
+		log_warn("%" PRIu64 " changes did not fit while it could not be written", totals.lost);
+	if (unwritten || behind)
+		log_error("%" PRIu64 " changes at the end could not be written%s", unwritten,
+			  behind ? ", nor where some are missing" : "");
+	return !unwritten && !behind;
 }
 
 static int report(struct recorder *r, struct run_result *result, int e)
@@ -456,6 +476,7 @@ int cmd_record(const struct options *options)
 	struct sink_text text = { .colour = isatty(STDOUT_FILENO) };
 	struct run_result result;
 	int status = begin(&r, &text), e;
+	bool whole;
 
 	if (!status) {
 		r.tracing.run.sink = (struct sink){ &record_sink, &r };
@@ -463,10 +484,12 @@ int cmd_record(const struct options *options)
 		r.tracing.run.arg = &r;
 		e = run(&r.tracing.run, &result);
 		notify_send(&r.notify, "STOPPING=1");
-		finish_store(&r);
+		whole = finish_store(&r);
 		if (!e && !r.mute)
 			output_finish(r.output, PATIENCE_MS, interrupted, NULL);
 		status = report(&r, &result, e);
+		if (!status && !whole)
+			status = STATUS_FAILED;
 	}
 	clear(&r);
 	return status;

@@ -39,6 +39,7 @@ struct store {
 	uint64_t settle_until;
 	uint64_t lost, lost_allocations, lost_since, lost_until;
 	uint64_t lost_ever;
+	uint64_t vouched;		/* all that happened before is told */
 };
 
 /* ---- room ---- */
@@ -270,8 +271,13 @@ static void tell_gap(struct store *store, const struct gap *gap)
 	struct segment *segment = room_for(store, gap->until, false, 1);
 	struct row *row;
 
-	if (!segment)
+	/* Then it is part of the one that there is room for later. */
+	if (!segment) {
+		store->lost_since = gap->since < store->lost_since ? gap->since : store->lost_since;
+		store->lost += gap->lost;
+		store->lost_allocations += gap->lost_allocations;
 		return;
+	}
 	row = segment_row(segment, ROW_GAP);
 	row->since = gap->since;
 	row->until = gap->until;
@@ -384,7 +390,12 @@ static void settle(struct store *store)
 	store->unsettled = false;
 }
 
-/* vouched: up to when all that happened was told; what was seen later need not be. */
+bool store_is_behind(const struct store *store)
+{
+	return store->lost || store->walk_all || store->anew || (store->unsettled && store->ready);
+}
+
+/* vouched: up to when all that happened was told, if there is room for it; what was seen later need not be. */
 static void write_all(struct store *store, struct lifetime *newest, uint64_t vouched)
 {
 	store->persons.commands_left = PERSONS_COMMANDS;
@@ -393,7 +404,9 @@ static void write_all(struct store *store, struct lifetime *newest, uint64_t vou
 	tell_old_loss(store);
 	walk(store, newest, vouched);
 	settle(store);
-	store_queue_flush(store->queue, vouched);
+	if (!store_is_behind(store))
+		store->vouched = vouched;
+	store_queue_flush(store->queue, store->vouched);
 }
 
 int store_tick(struct store *store, struct lifetime *newest, uint64_t now, uint64_t sure, int64_t offset, char *why,
@@ -512,7 +525,7 @@ uint64_t store_close(struct store **store, uint64_t patience_ns)
 	if (!s)
 		return 0;
 	*store = NULL;
-	if (store_queue_close(&s->queue, s->now, patience_ns, &unwritten))
+	if (store_queue_close(&s->queue, store_is_behind(s) ? s->vouched : s->now, !store_is_behind(s), patience_ns, &unwritten))
 		free_store(s);
 	else
 		persons_forget(&s->persons);

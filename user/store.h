@@ -64,8 +64,11 @@ int store_tick(struct store *store, struct lifetime *newest, uint64_t now, uint6
 /* Before the end, in place of a tick: what lasts is written however young it is, and all that happened up to now was told. */
 void store_flush(struct store *store, struct lifetime *newest, uint64_t now, int64_t offset);
 
-/* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns and a step, and ends the session.
- * Returns how many rows were not written. */
+/* Is there something to tell that has found no room, as while storage fails? store_flush() tells it, when there is. */
+bool store_is_behind(const struct store *store);
+
+/* Lifetimes still held at the end stay open. Waits until all is written, at most patience_ns and a step, and ends the session;
+ * one that is behind is left as one that was killed is. Returns how many rows were not written. */
 uint64_t store_close(struct store **store, uint64_t patience_ns);
 
 struct store_totals {

@@ -16,7 +16,7 @@ _Static_assert(STATEMENTS == HELD_STATEMENTS, "room for every statement");
 /* Of SQLite's operators on bits none binds closer than another. */
 static const char *const texts[STATEMENTS] = {
 	[ADD_HELD] = "INSERT OR REPLACE INTO held VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	[DROP_HELD] = "DELETE FROM held WHERE port = ? AND cookie = ? AND generation = ?",
+	[DROP_HELD] = "DELETE FROM held WHERE port = ? AND cookie = ? AND generation = ? AND session = ?",
 	/* Of this session by its name; of an earlier one, where generations count anew, by the cookie. */
 	[FIND_HELD] = "SELECT session, generation, since, process, bits, closed_at, waited_at, holder FROM held "
 		      "WHERE port = ?1 AND cookie = ?2 AND ((session = ?3 AND generation = ?4) OR session < ?3) "
@@ -87,7 +87,7 @@ static int adopt(struct held *h, const struct row *row, struct span *span)
 	if (sqlite3_reset(s) || (r != SQLITE_ROW && r != SQLITE_DONE))
 		return -EIO;
 	if (found && session < h->put->session)
-		r = SQL_RUN(h->statements[DROP_HELD], row->port, (int64_t)row->cookie, generation);
+		r = SQL_RUN(h->statements[DROP_HELD], row->port, (int64_t)row->cookie, generation, session);
 	else
 		r = 0;
 	return r ? r : found;
@@ -140,7 +140,7 @@ int held_end(struct held *h, const struct row *row)
 		found = adopt(h, row, &span);
 	if (found < 0)
 		return found;
-	r = row->stored ? SQL_RUN(h->statements[DROP_HELD], row->port, (int64_t)row->cookie, row->generation) : 0;
+	r = row->stored ? SQL_RUN(h->statements[DROP_HELD], row->port, (int64_t)row->cookie, row->generation, h->put->session) : 0;
 	if (r || !found)
 		return r;
 	r = put_tail(h->put, row, &span);

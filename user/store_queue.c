@@ -331,7 +331,7 @@ static bool end_thread(struct store_queue *q, uint64_t patience_ns)
 	return join_within(q, GIVE_UP_NS);
 }
 
-bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns, uint64_t *unwritten)
+bool store_queue_close(struct store_queue **queue, uint64_t life, bool in_order, uint64_t patience_ns, uint64_t *unwritten)
 {
 	struct store_queue *q = *queue;
 	struct writer_count written;
@@ -342,15 +342,15 @@ bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patien
 	if (!q)
 		return true;
 	*queue = NULL;
-	store_queue_flush(q, now);
+	store_queue_flush(q, life);
 	ended = end_thread(q, patience_ns);
 	store_queue_count(q, &written, unwritten);
 	if (!ended) {
 		pthread_detach(q->thread);
 		return false;
 	}
-	if (!q->failing)
-		(void)!writer_end(q->writer, now, why, sizeof(why));
+	if (!q->failing && in_order)
+		(void)!writer_end(q->writer, life, why, sizeof(why));
 	pthread_mutex_destroy(&q->lock);
 	pthread_cond_destroy(&q->wake);
 	free_queue(q);

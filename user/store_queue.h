@@ -35,9 +35,10 @@ int store_queue_report(struct store_queue *queue, char *why, size_t why_size);
 void store_queue_count(struct store_queue *queue, struct writer_count *written, uint64_t *waiting);
 
 /*
- * Writes what waits, for at most patience_ns and a step, and ends the session. False: the thread is stuck in the kernel, and
- * keeps the queue and what the options pointed to. *unwritten: rows that were not written.
+ * Writes what waits, for at most patience_ns and a step, vouches for what was before life, and ends the session where that
+ * is in_order. False: the thread is stuck in the kernel, and keeps the queue and what the options pointed to. *unwritten:
+ * rows that were not written.
  */
-bool store_queue_close(struct store_queue **queue, uint64_t now, uint64_t patience_ns, uint64_t *unwritten);
+bool store_queue_close(struct store_queue **queue, uint64_t life, bool in_order, uint64_t patience_ns, uint64_t *unwritten);
 
 #endif

@@ -173,7 +173,8 @@ static int write_chunk(struct writer *w, const struct segment *const *segments, 
 	return put_chunk(&w->put, &chunk);
 }
 
-static int write_tail(struct writer *w, const struct segment *const *segments)
+/* The same. Processes lower the tail's floor one by one; what was told of them, the floor of their time. */
+static int write_tail(struct writer *w, const struct segment *const *segments, const struct put_state *floors)
 {
 	int r = 0;
 
@@ -183,6 +184,8 @@ static int write_tail(struct writer *w, const struct segment *const *segments)
 
 		r = put_tail(&w->put, row, &span);
 	}
+	if (w->key_count)
+		put_lower(&w->put.state.tail.text, floors->text_floor);
 	return r;
 }
 
@@ -219,7 +222,8 @@ static int write_batch(struct writer *w, const struct segment *const *segments, 
 	floors = w->put.state;
 	r = write_in_order(w, segments, count);
 	if (!r)
-		r = w->key_count >= DIRECT_MIN ? write_chunk(w, segments, &floors) : write_tail(w, segments);
+		r = w->key_count >= DIRECT_MIN ? write_chunk(w, segments, &floors) :
+						    write_tail(w, segments, &floors);
 	if (!r)
 		r = end_tail(w, life);
 	return r || !life ? r : SQL_RUN(w->statements[LIFE], w->put.session, (int64_t)life);
@@ -314,7 +318,11 @@ int writer_write(struct writer *w, const struct segment *first, size_t count, ui
 	if (r) {
 		w->put.state = before;
 		r = fail(w, r, why, why_size);
-		if (r != -ENOSPC && r != -EBUSY && r != -ENOMEM)
+		/*
+		 * After an error of I/O this connection alone knows where the log ended: a commit whose sync failed stands
+		 * in it whole, and whoever opened it anew would find the batch there, and write it again.
+		 */
+		if (r != -ENOSPC && r != -EBUSY && r != -ENOMEM && r != -EIO)
 			let_go(w);
 		return r;
 	}

@@ -176,6 +176,41 @@ static inline void settle(uint64_t ns)
 	assert_int_equal(waiting(), 0);
 }
 
+/* Ticks until it says something of storage, and checks what. */
+static inline void expect_word(const char *word)
+{
+	for (int i = 0; i < 5000; i++) {
+		int r = pass(500 * MS);
+
+		if (r) {
+			assert_int_equal(r, -EAGAIN);
+			if (!strstr(why, word))
+				fail_msg("\"%s\" has no \"%s\"", why, word);
+			return;
+		}
+		usleep(1000);
+	}
+	fail_msg("nothing was said of \"%s\"", word);
+}
+
+/* A store whose file somebody else is about to write. */
+static inline sqlite3 *open_locked(void)
+{
+	sqlite3 *db;
+
+	open_plain();
+	settle(SEC);
+	sqlite3_open(path, &db);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+static inline void unlock(sqlite3 *db)
+{
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+}
+
 static inline void end_session(void)
 {
 	store_close(&store, PATIENCE);

@@ -757,23 +757,6 @@ static void what_is_no_history_is_refused(void **state)
 	assert_non_null(strstr(why, "newer"));
 }
 
-/* Ticks until it says something of storage, and checks what. */
-static void expect_word(const char *word)
-{
-	for (int i = 0; i < 5000; i++) {
-		int r = pass(500 * MS);
-
-		if (r) {
-			assert_int_equal(r, -EAGAIN);
-			if (!strstr(why, word))
-				fail_msg("\"%s\" has no \"%s\"", why, word);
-			return;
-		}
-		usleep(1000);
-	}
-	fail_msg("nothing was said of \"%s\"", word);
-}
-
 static void fill_up(const char *name, bool fill)
 {
 	static char block[65536];
@@ -868,24 +851,6 @@ static void disk_errors_are_waited_for(void **state)
 	vfs->xSetSystemCall(vfs, name, NULL);
 	assert_int_equal(number_by("SELECT count(*) FROM lifetimes"), 200);
 	assert_sound();
-}
-
-/* A store whose file somebody else is about to write. */
-static sqlite3 *open_locked(void)
-{
-	sqlite3 *db;
-
-	open_plain();
-	settle(SEC);
-	sqlite3_open(path, &db);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	return db;
-}
-
-static void unlock(sqlite3 *db)
-{
-	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-	sqlite3_close(db);
 }
 
 static void locked_file_is_waited_for(void **state)

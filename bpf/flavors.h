@@ -56,6 +56,19 @@ struct ns_common___ref {
 	} __ns_ref;
 };
 
+/* What tells a network namespace from other memory, and the way to one's own. */
+struct ns_common___ops {
+	void *ops;
+};
+
+struct nsproxy___net {
+	struct net *net_ns;
+};
+
+struct task_struct___ns {
+	struct nsproxy___net *nsproxy;
+};
+
 /* Linux 5.18 to 6.0 alone: "tcp: allocate tcp_death_row outside of struct netns_ipv4", and back again in 6.1. */
 struct inet_timewait_death_row___pointed {
 	struct inet_hashinfo *hashinfo;

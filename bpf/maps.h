@@ -94,6 +94,7 @@ struct {
 
 struct pw_look looks[PW_LOOKS] = {};
 __u32 look_count = 0;
+__u64 netns_ops = 0;	/* of a network namespace; of who runs look_again */
 __u32 canary = 0;	/* network namespace whose every port is told whatever the filters say; 0: none */
 __u64 denied_at_ns = 0;	/* when a denial last called the reader, */
 __u64 called_at_ns = 0;	/* and when the ring did */

@@ -201,14 +201,21 @@ static __always_inline bool still_held(const struct pw_look *look)
 	return read_held(sk, look->proto) != 0;
 }
 
+/* For the same reason: else each byte behind an address could be guessed. */
+static __always_inline bool is_netns(const struct net *net)
+{
+	return read_netns_ops(net) == netns_ops;
+}
+
 static __always_inline bool netns_gone(const struct pw_look *look)
 {
 	const struct sock *sk = (void *)look->sk;
 	const struct net *net = (void *)look->net;
 
 	if (net)
-		return BPF_CORE_READ(net, net_cookie) != look->net_cookie || !read_net_count(net);
-	return is_same(look) && !read_net_count(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+		return !is_netns(net) || BPF_CORE_READ(net, net_cookie) != look->net_cookie || !read_net_count(net);
+	net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	return is_same(look) && is_netns(net) && !read_net_count(net);
 }
 
 static __always_inline void look_at_options(struct pw_look *look)
@@ -244,8 +251,11 @@ __attribute__((noinline)) int look_one(__u32 i)
 SEC("?syscall")
 int look_again(void *ctx)
 {
+	struct task_struct___ns *task = (void *)current_task();
+
 	(void)ctx;
 	tracer = bpf_get_current_pid_tgid() >> 32;
+	netns_ops = read_netns_ops(BPF_CORE_READ(task, nsproxy, net_ns));
 	for (__u32 i = 0; i < PW_LOOKS && i < look_count; i++)
 		look_one(i);
 	return 0;

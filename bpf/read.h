@@ -138,6 +138,14 @@ static __always_inline int read_net_count(const struct net *net)
 	return 1;
 }
 
+/* The same word in each network namespace (netns_operations). */
+static __always_inline __u64 read_netns_ops(const struct net *net)
+{
+	const struct ns_common___ops *ns = (const void *)net + bpf_core_field_offset(struct net, ns);
+
+	return (__u64)BPF_CORE_READ(ns, ops);
+}
+
 /* Typed, so that its fields are loads, not calls; programs of every type have it since Linux 5.15. */
 static __always_inline struct task_struct *current_task(void)
 {

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "user/mem.h"
 #include "user/ring.h"
@@ -182,6 +183,22 @@ static bool is_of_bpf(int dir, const char *name)
 	       !strcmp(link, "anon_inode:[perf_event]");
 }
 
+/* What libbpf mapped of the programs' variables: memory of our own in its place, which it unmaps later. */
+static int let_go_of_variables(struct bpf_object *object)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), size;
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object) {
+		void *at = bpf_map__is_internal(map) ? (void *)bpf_map__initial_value(map, &size) : NULL;
+
+		if (at && mmap(at, (size + page - 1) / page * page, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			return -errno;
+	}
+	return 0;
+}
+
 /* Each number stays taken: what libbpf closes later is nobody else's, and detaches nothing. */
 int probe_let_go(struct probe *p)
 {
@@ -198,7 +215,7 @@ int probe_let_go(struct probe *p)
 		if (fd != ring && is_of_bpf(dirfd(fds), entry->d_name) && dup3(null, fd, O_CLOEXEC) < 0)
 			return -errno;
 	}
-	return 0;
+	return let_go_of_variables(p->climb.skel->obj);
 }
 
 /* ---- opening ---- */

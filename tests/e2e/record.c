@@ -219,6 +219,24 @@ static unsigned count_links(pid_t pid, const char *prefix)
 	return count;
 }
 
+/* The ring's counters and its data. */
+#define RING_MAPPINGS 2
+
+static unsigned count_mappings(pid_t pid, const char *name)
+{
+	char path[64], line[512];
+	unsigned count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		count += strstr(line, name) != NULL;
+	fclose(file);
+	return count;
+}
+
 /* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, SYS_PTRACE, SYS_ADMIN. */
 #define BROKER_CAPS "0000000000280007"
 
@@ -230,6 +248,7 @@ static void recorder_is_powerless(void **state)
 	begin(&r, NULL);
 	each_thread(r.run->pid, assert_powerless);
 	assert_int_equal(count_links(r.run->pid, "anon_inode:bpf"), 1);
+	assert_int_equal(count_mappings(r.run->pid, "bpf-map"), RING_MAPPINGS);
 	assert_int_equal(count_links(r.run->pid, "anon_inode:[perf_event]"), 0);
 	assert_int_equal(count_links(r.run->pid, "anon_inode:btf"), 0);
 	assert_four_ids(r.broker, "Uid", 0);

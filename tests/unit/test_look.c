@@ -17,6 +17,7 @@
 #define SECRET	4242		/* as the mark of a socket: a word of the kernel's that no record tells */
 #define AROUND	1024		/* bytes to each side of it */
 #define TRIES	40
+#define NET_SIZE 8192		/* of a struct net, at least up to its cookie */
 
 static struct event told;	/* of the socket on PORT */
 
@@ -145,9 +146,30 @@ static void nothing_else_is(void **state)
 	close(fd);
 }
 
+/* Nor by the way of a network namespace: where there is none, it is gone, whatever stands where its cookie would. */
+static void no_namespace_is(void **state)
+{
+	struct probe *probe = *state;
+	int fd;
+
+	need_root();
+	fd = take_port(probe, AF_INET, SOCK_DGRAM, 0);
+	for (uint64_t at = told.sk - NET_SIZE; at < told.sk; at += 4) {
+		struct pw_look look = {
+			.sk = told.sk, .cookie = told.cookie + 1, .port = PORT, .proto = IPPROTO_UDP, .net = at, .net_cookie = told.cookie,
+		};
+
+		assert_int_equal(probe_look(probe, &look, 1), 0);
+		if (!look.netns_gone)
+			fail_msg("%llu bytes before the socket stands no namespace", (unsigned long long)(told.sk - at));
+	}
+	close(fd);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(sockets_are_seen),
 	cmocka_unit_test(nothing_else_is),
+	cmocka_unit_test(no_namespace_is),
 };
 
 int main(void)

@@ -15,7 +15,7 @@
 #include "user/schema.h"
 
 #define BUSY_MS		2000
-#define KNOWN_MAX	65536		/* processes and endpoints kept */
+#define KNOWN_MAX	65536		/* processes and endpoints kept, but for those of one row */
 #define FRESH_NS	12000000000ULL	/* a recorder that is silent for longer is stuck */
 
 #define VALUES "closed, waited, cookie, process, endpoint, remote, bits, holder"
@@ -462,6 +462,14 @@ static struct endpoint *read_endpoint(sqlite3_stmt *s)
 	return endpoint;
 }
 
+void history_db_trim(struct history *h)
+{
+	if (map_count(&h->processes) >= KNOWN_MAX)
+		forget(&h->processes);
+	if (map_count(&h->endpoints) >= KNOWN_MAX)
+		forget(&h->endpoints);
+}
+
 /* The value of a number: *out NULL when there is none. 0 or -errno. */
 static int look_up(struct history *h, struct map *map, int statement, uint32_t number, void **out)
 {
@@ -472,8 +480,6 @@ static int look_up(struct history *h, struct map *map, int statement, uint32_t n
 	*out = value;
 	if (value || !number)
 		return 0;
-	if (map_count(map) >= KNOWN_MAX)
-		forget(map);
 	sqlite3_bind_int64(s, 1, number);
 	if (sqlite3_step(s) == SQLITE_ROW) {
 		value = statement == BY_PROCESS ? (void *)read_process(s) : (void *)read_endpoint(s);

@@ -560,6 +560,53 @@ static void question_is_narrowed(void **state)
 	history_free(&history);
 }
 
+/* Rows of one more process each than are kept, all closed by the first. */
+static void write_crowd(void)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+		"CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 65540) SELECT i FROM n;"
+		"INSERT INTO process(id, pid, start, uid, comm) SELECT 1000 + i, 1000 + i, i, 7, 'somebody' FROM n;"
+		"INSERT INTO tail SELECT tail.id + i, ended, held, closed, waited, cookie, 1000 + i, endpoint, remote, bits, 1001, port "
+		"FROM tail, n;", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static int count_closer(void *arg, const struct past *past)
+{
+	size_t *right = arg;
+
+	*right += past->holder && past->holder->pid == 1001 && past->holder->uid == 7 && past->holder->start == 1 &&
+		  !strcmp(past->holder->comm, "somebody") && past->owner && past->owner->pid >= 1001;
+	return 0;
+}
+
+static void closer_is_known_beside_the_last_owner_that_is_kept(void **state)
+{
+	/* By port, and in the order that they are read in. */
+	struct history_query queries[] = {
+		{ .first = 40000, .last = 40000, .until = UINT64_MAX }, { .first = 1, .last = 65535, .until = UINT64_MAX },
+	};
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	write_crowd();
+	for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+		struct history *history = NULL;
+		size_t right = 0;
+
+		assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+		assert_int_equal(history_find(history, &queries[i], count_closer, &right), 0);
+		history_free(&history);
+		assert_int_equal(right, 65540);
+	}
+}
+
 /* What lived through a restart began before what did not. */
 static void order_of_time_through_a_restart(void **state)
 {
@@ -729,6 +776,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
+	STORE_TEST(closer_is_known_beside_the_last_owner_that_is_kept),
 	STORE_TEST(order_of_time_through_a_restart),
 	STORE_TEST(copy_is_read_by_who_may_not_write),
 	STORE_TEST(caller_may_stop),

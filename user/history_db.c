@@ -211,11 +211,15 @@ static void take_no_denied(struct session *session)
 	}
 }
 
+/* NULL without memory. */
 static char *words_of(const char *filter)
 {
-	_cleanup_buf_ struct buf words = BUF_INIT(65536);
+	_cleanup_buf_ struct buf words = BUF_INIT(SCHEMA_FILTER_MAX + 64);
+	int r = buf_printf(&words, "only %s was recorded", filter);
 
-	return buf_printf(&words, "only %s was recorded", filter) ? NULL : pw_strdup(buf_text(&words));
+	if (r == -ENOBUFS)
+		return pw_strdup("only what a filter passes was recorded");
+	return r ? NULL : pw_strdup(buf_text(&words));
 }
 
 static int take_session(struct history *h, sqlite3_stmt *s)

@@ -8,6 +8,7 @@
 #include "user/explain.h"
 #include "user/clock.h"
 #include "user/history_clock.h"
+#include "user/schema.h"
 
 /* ---- clocks, pure ---- */
 
@@ -507,6 +508,40 @@ static void filter_blinds_all_but_what_it_lets_pass(void **state)
 	assert_false(blinds[0].partly || blinds[0].elsewhere);
 }
 
+/* What `record` can write down, and what it cannot. */
+static void long_filter_is_read_and_told(void **state)
+{
+	static char filter[SCHEMA_FILTER_MAX + 100];
+	static const struct history_query queries[] = {
+		{ .first = 2, .last = 2, .since = START + SEC + WALL, .until = START + SEC + WALL },
+		{ .first = 3, .last = 3, .since = START + SEC + WALL, .until = START + SEC + WALL },
+	};
+	struct store_options options = plain_options();
+	size_t used = (size_t)snprintf(filter, sizeof(filter), "port=1");
+
+	(void)state;
+	for (unsigned int port = 3; port <= 65535; port += 2)
+		used += (size_t)snprintf(filter + used, sizeof(filter) - used, ",%u", port);
+	assert_in_range(used, 65536, SCHEMA_FILTER_MAX);
+	options.filter = filter;
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&queries[0]), 1);
+	assert_non_null(strstr(reasons[0], "only port=1,3,5,"));
+	assert_int_equal(blind_in(&queries[1]), 0);
+	memset(filter, 'x', sizeof(filter) - 1);
+	options.filter = filter;
+	options.now = now;
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&queries[1]), 0);
+	expect_blind(now - 5 * SEC, "only what a filter passes was recorded");
+}
+
 static void what_was_dropped_is_blind(void **state)
 {
 	struct store_options options = plain_options();
@@ -774,6 +809,7 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(details_from_the_start),
 	STORE_TEST(denials_left_out_are_told),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
+	STORE_TEST(long_filter_is_read_and_told),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
 	STORE_TEST(closer_is_known_beside_the_last_owner_that_is_kept),

@@ -247,7 +247,7 @@ static int to_local(const char *text, time_t utc, time_t *out, char *why, size_t
 
 struct written {
 	struct tm tm;
-	uint64_t ns, width;	/* of the second; how long it is as a whole */
+	uint64_t ns, width;	/* of the second; how long it is as a whole; a day's own is its zone's */
 	bool day, clock, zone;	/* what of it is there */
 	long east;
 };
@@ -256,7 +256,7 @@ static bool read_written(const char *at, struct written *w)
 {
 	const char *start = at;
 
-	*w = (struct written){ .width = 86400 * NSEC_PER_SEC };
+	*w = (struct written){ 0 };
 	w->day = parse_day(&at, &w->tm);
 	if (!w->day) {
 		at = start;
@@ -293,14 +293,62 @@ static time_t as_utc(const struct tm *tm)
 	return copy.tm_mday == tm->tm_mday ? utc : -1;
 }
 
-/* Most days have 24 hours. */
-static uint64_t day_length(time_t utc, time_t begins)
+/* The first second of that time that went by another offset than its begin. */
+static time_t changed_in(time_t from, time_t to)
 {
-	time_t next[2];
+	long before = offset_at(from);
 
-	if (!when_shown(utc + 86400, offsets_around(utc + 86400), next))
-		return 86400 * NSEC_PER_SEC;
-	return (uint64_t)(next[0] - begins) * NSEC_PER_SEC;
+	while (to - from > 1) {
+		time_t middle = from + (to - from) / 2;
+
+		if (offset_at(middle) == before)
+			from = middle;
+		else
+			to = middle;
+	}
+	return to;
+}
+
+/* When a clock on the wall first showed this, or a later time. */
+static time_t first_from(time_t utc)
+{
+	struct offsets offsets = offsets_around(utc);
+	time_t change;
+
+	if (offsets.before == offsets.after)
+		return utc - offsets.before;
+	change = changed_in(utc - 86400, utc + 86400);
+	if (utc - offsets.before < change)
+		return utc - offsets.before;
+	return utc - offsets.after > change ? utc - offsets.after : change;
+}
+
+/* From when on it showed nothing before this. */
+static time_t no_more_before(time_t utc)
+{
+	struct offsets offsets = offsets_around(utc);
+	time_t change;
+
+	if (offsets.before == offsets.after)
+		return utc - offsets.before;
+	change = changed_in(utc - 86400, utc + 86400);
+	if (utc - offsets.after > change)
+		return utc - offsets.after;
+	return utc - offsets.before < change ? utc - offsets.before : change;
+}
+
+/* From the first moment that has its date to the last: its midnight may never have been, or twice. */
+static int day_of(const char *text, time_t utc, struct moment *out, char *why, size_t size)
+{
+	time_t begins = first_from(utc), ends = no_more_before(utc + 86400);
+
+	if (ends <= begins)
+		return refuse(why, size, "'%s' never was: clocks were put forward by that whole day", text);
+	if (begins < 0)
+		return refuse(why, size, "'%s' is before 1970", text);
+	out->first = (uint64_t)begins * NSEC_PER_SEC;
+	out->last = (uint64_t)ends * NSEC_PER_SEC - 1;
+	return 0;
 }
 
 static int moment_of(const char *text, struct written *w, uint64_t now, struct moment *out, char *why, size_t size)
@@ -312,6 +360,8 @@ static int moment_of(const char *text, struct written *w, uint64_t now, struct m
 	utc = as_utc(&w->tm);
 	if (utc == -1)
 		return refuse(why, size, "'%s' is a day that no calendar has", text);
+	if (!w->clock)
+		return day_of(text, utc, out, why, size);
 	if (w->zone)
 		seconds = utc - w->east;
 	else if (to_local(text, utc, &seconds, why, size))
@@ -319,7 +369,7 @@ static int moment_of(const char *text, struct written *w, uint64_t now, struct m
 	if (seconds < 0)
 		return refuse(why, size, "'%s' is before 1970", text);
 	out->first = (uint64_t)seconds * NSEC_PER_SEC + w->ns;
-	out->last = out->first + (w->clock ? w->width : day_length(utc, seconds)) - 1;
+	out->last = out->first + w->width - 1;
 	return 0;
 }
 

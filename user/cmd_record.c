@@ -22,6 +22,7 @@
 #include "user/notify.h"
 #include "user/output.h"
 #include "user/privilege.h"
+#include "user/scope.h"
 #include "user/sink_json.h"
 #include "user/sink_text.h"
 #include "user/store.h"
@@ -57,53 +58,6 @@ struct recorder {
 };
 
 /* ---- the database ---- */
-
-/* One word: blanks divide them. */
-static void add_word(struct buf *out, const char *name, const char *value)
-{
-	if (!value || !*value)
-		return;
-	buf_printf(out, "%s%s=", out->len ? " " : "", name);
-	for (; *value; value++)
-		buf_add(out, *value == ' ' ? "_" : value, 1);
-}
-
-static void add_numbers(struct buf *out, const char *name, const uint32_t *numbers, uint32_t count)
-{
-	char text[16 * PW_FILTER] = "";
-	size_t used = 0;
-
-	for (uint32_t i = 0; i < count; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%u", i ? "," : "", numbers[i]);
-	add_word(out, name, text);
-}
-
-static void add_protos(struct buf *out, unsigned int protos)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%s%s%s", protos & PW_PROTO_TCP ? ",tcp" : "", protos & PW_PROTO_UDP ? ",udp" : "",
-		 protos & PW_PROTO_UDPLITE ? ",udplite" : "");
-	add_word(out, "proto", *text ? text + 1 : text);
-}
-
-/* As store_options.filter wants it. NULL: to nothing, or no memory to say so. */
-static char *filter_text(const struct options *o)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(2 * RANGE_LIST_MAX), ports = BUF_INIT(RANGE_LIST_MAX);
-	const struct pw_settings *s = &o->settings;
-
-	add_numbers(&text, "netns", s->netns, s->netns_count);
-	if (o->by_port && !range_list(&o->ports, &ports))
-		add_word(&text, "port", buf_text(&ports));
-	add_protos(&text, s->protos);
-	add_numbers(&text, "pid", s->pid, s->pid_count);
-	add_word(&text, "comm", s->comm);
-	add_word(&text, "cgroup", o->cgroup);
-	add_word(&text, "command", o->command ? o->command[0] : NULL);
-	add_word(&text, "denied", o->no_denied ? "no" : NULL);
-	return text.len ? pw_strdup(buf_text(&text)) : NULL;
-}
 
 static int open_store(struct recorder *r, const struct store_files *files, struct store **out, char *why, size_t size)
 {
@@ -387,6 +341,17 @@ static int open_output(struct recorder *r, struct sink_text *text)
 	return STATUS_FAILED;
 }
 
+/* Without it what is left out would look like what was not there. */
+static int put_scope(struct recorder *r)
+{
+	int e = scope_text(r->options, &r->filter);
+
+	if (!e)
+		return STATUS_DONE;
+	log_error("cannot record: what it is restricted to cannot be written down: %s", strerror(-e));
+	return STATUS_FAILED;
+}
+
 static int begin(struct recorder *r, struct sink_text *text)
 {
 	int status = tracing_set(&r->tracing, r->options);
@@ -397,11 +362,10 @@ static int begin(struct recorder *r, struct sink_text *text)
 		log_error("cannot trace here: not allowed to load BPF programs: run it as root, as in: sudo portwake record");
 		return STATUS_CANNOT;
 	}
-	status = open_files(r);
+	status = put_scope(r);
 	if (!status)
-		status = open_output(r, text);
-	r->filter = filter_text(r->options);
-	return status;
+		status = open_files(r);
+	return status ? status : open_output(r, text);
 }
 
 static bool interrupted(void *arg)

@@ -125,7 +125,6 @@ static int tell(struct search *search, const struct found *f, const struct endpo
 	struct past_process owned, held;
 	int r = history_db_process(h, f->holder, &holder);
 
-	/* Should the first be forgotten for the second, there are thousands between them. */
 	if (!r)
 		r = history_db_process(h, f->process, &owner);
 	if (r)
@@ -158,6 +157,7 @@ static int tell_found(struct search *search)
 	for (size_t i = 0; i < search->found_count && !r; i++) {
 		const struct endpoint *endpoint;
 
+		history_db_trim(h);
 		r = history_db_endpoint(h, search->found[i].endpoint, &endpoint);
 		if (!r && endpoint)
 			r = tell(search, &search->found[i], endpoint);
@@ -175,6 +175,7 @@ static int take(struct search *search, const struct found *f)
 
 	if (!within(search, h->sessions[f->session].boot_number, f->since, f->until))
 		return 0;
+	history_db_trim(h);
 	r = history_db_endpoint(h, f->endpoint, &endpoint);
 	if (r || !endpoint || !asks_for(search->query, endpoint))
 		return r;
@@ -379,8 +380,10 @@ static int tell_denied(struct search *search, sqlite3_stmt *s, uint32_t session)
 	const struct endpoint *endpoint;
 	const struct known_process *known;
 	struct past_process owner;
-	int r = history_db_endpoint(h, (uint32_t)sqlite3_column_int64(s, 4), &endpoint);
+	int r;
 
+	history_db_trim(h);
+	r = history_db_endpoint(h, (uint32_t)sqlite3_column_int64(s, 4), &endpoint);
 	if (r || !endpoint || !within(search, boot, since, until) || !asks_for(search->query, endpoint))
 		return r;
 	r = history_db_process(h, (uint32_t)sqlite3_column_int64(s, 3), &known);

@@ -8,16 +8,16 @@
 #include "user/mem.h"
 #include "user/num.h"
 
-#define SET_BACK_NS 1000000000ULL	/* less is drift */
-
 struct blinds {
 	struct blind *list;
 	size_t count, size;
+	struct wall_stretch *shown;	/* when some of what is asked for was recorded; by time, none touch */
+	size_t shown_count, shown_size;
 	uint64_t since, until;		/* what was asked */
 };
 
 /* From since on, up to but without until; a moment where both are one. */
-static int put_blind(struct blinds *blinds, const struct blind *blind)
+static int put_whole(struct blinds *blinds, const struct blind *blind)
 {
 	uint64_t since = blind->since, until = blind->until;
 	struct blind *list;
@@ -32,6 +32,58 @@ static int put_blind(struct blinds *blinds, const struct blind *blind)
 	return 0;
 }
 
+/* The first of those shown that ends behind it. */
+static size_t shown_after(const struct blinds *blinds, uint64_t time)
+{
+	size_t low = 0, high = blinds->shown_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (blinds->shown[middle].until > time)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+/* From part->since until from, as it is; from there until to, where some was recorded. */
+static int put_split(struct blinds *blinds, struct blind part, uint64_t from, uint64_t to)
+{
+	int r = 0;
+
+	part.until = from;
+	if (part.since < from)
+		r = put_whole(blinds, &part);
+	part.since = from;
+	part.until = to;
+	part.partly = true;
+	return r ? r : put_whole(blinds, &part);
+}
+
+/* The same; it is `partly` where the clock showed that time at another moment too, and somebody recorded then. */
+static int put_blind(struct blinds *blinds, const struct blind *blind)
+{
+	size_t i = blind->partly ? blinds->shown_count : shown_after(blinds, blind->since);
+	struct blind rest = *blind;
+	bool ended = false;
+	int r = 0;
+
+	for (; i < blinds->shown_count && blinds->shown[i].since < blind->until && !r && !ended; i++) {
+		const struct wall_stretch *wall = &blinds->shown[i];
+		uint64_t from = wall->since > blind->since ? wall->since : blind->since;
+		uint64_t to = wall->until < blind->until ? wall->until : blind->until;
+
+		if (to - from < WALL_STEP_NS && (from > blind->since || to < blind->until))
+			continue;
+		r = put_split(blinds, rest, from, to);
+		rest.since = to;
+		ended = to == blind->until;
+	}
+	return r || ended ? r : put_whole(blinds, &rest);
+}
+
 /* The same: nobody recorded. */
 static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, const char *reason)
 {
@@ -41,6 +93,26 @@ static int add_blind(struct blinds *blinds, uint64_t since, uint64_t until, cons
 static uint64_t session_wall(const struct history *h, const struct session *session, int64_t time)
 {
 	return walls_time(&h->walls, session->boot_number, time);
+}
+
+/* A stretch of a session's boottime, once for each time that the clock showed then; none before blind->since. */
+static int put_stretch(const struct history *h, struct blinds *blinds, const struct session *session, int64_t since,
+		       int64_t until, const struct blind *blind)
+{
+	struct wall_stretch wall;
+	int r = 0;
+
+	for (size_t at = 0; !r && walls_next(&h->walls, session->boot_number, since, until, &at, &wall);) {
+		struct blind one = *blind;
+
+		if (blind->since && wall.until < blind->since + WALL_STEP_NS)
+			continue;
+		if (one.since < wall.since)
+			one.since = wall.since;
+		one.until = wall.until;
+		r = put_blind(blinds, &one);
+	}
+	return r;
 }
 
 /* Does every word of the list lie among these? Both as users type them. */
@@ -133,12 +205,23 @@ static bool blinds_to(const struct history_query *query, char *filter, struct bl
 	return most != PASSES_ALL;
 }
 
-/* From a recorder's start to its end. */
-static int put_session(const struct history *h, struct blinds *blinds, const struct session *s, struct blind *blind)
+/* What its filter leaves out of what is asked for. reason NULL: nothing. 0 or -ENOMEM. */
+static int filter_of(const struct session *s, const struct history_query *query, struct blind *blind)
 {
-	blind->since = session_wall(h, s, s->started);
-	blind->until = session_wall(h, s, history_db_known_until(s));
-	return put_blind(blinds, blind);
+	_cleanup_free_ char *filter = s->filter ? pw_strdup(s->filter) : NULL;
+
+	*blind = (struct blind){ .reason = NULL };
+	if (s->filter && !filter)
+		return -ENOMEM;
+	if (filter && blinds_to(query, filter, blind))
+		blind->reason = s->only;
+	return 0;
+}
+
+/* From a recorder's start to its end. */
+static int put_session(const struct history *h, struct blinds *blinds, const struct session *s, const struct blind *blind)
+{
+	return put_stretch(h, blinds, s, s->started, history_db_known_until(s), blind);
 }
 
 static int blind_to_filter(struct history *h, struct blinds *blinds, const struct history_query *query)
@@ -147,12 +230,10 @@ static int blind_to_filter(struct history *h, struct blinds *blinds, const struc
 
 	for (size_t i = 0; i < h->session_count && !r; i++) {
 		const struct session *s = &h->sessions[i];
-		_cleanup_free_ char *filter = s->filter ? pw_strdup(s->filter) : NULL;
-		struct blind blind = { .reason = s->only };
+		struct blind blind;
 
-		if (s->filter && !filter)
-			return -ENOMEM;
-		if (filter && blinds_to(query, filter, &blind))
+		r = filter_of(s, query, &blind);
+		if (!r && blind.reason)
 			r = put_session(h, blinds, s, &blind);
 		if (!r && s->no_denied)
 			r = put_session(h, blinds, s, &(struct blind){
@@ -167,23 +248,94 @@ static int64_t ready_at(const struct session *s)
 	return s->ready == INT64_MAX ? history_db_known_until(s) : s->ready;
 }
 
-/* Retention goes by age: what a session forgot, those before it forgot too. */
-static int blind_before(struct history *h, struct blinds *blinds, size_t *first)
+/* From when on what a session recorded is kept. */
+static int64_t kept_from(const struct session *s)
 {
-	const struct session *s;
-	int64_t kept;
+	return s->forgotten >= ready_at(s) ? s->forgotten + 1 : ready_at(s);
+}
 
-	*first = h->session_count;
-	while (*first && !h->sessions[*first - 1].forgotten)
-		(*first)--;
-	if (!*first) {
-		*first = 1;
-		s = &h->sessions[0];
-		return add_blind(blinds, 0, session_wall(h, s, ready_at(s)), "not recorded yet");
+/* Retention goes by age: what a session forgot, those before it forgot too. The first that has something left. */
+static size_t first_kept(const struct history *h)
+{
+	size_t first = h->session_count - 1;
+
+	while (first && !h->sessions[first].forgotten)
+		first--;
+	return first;
+}
+
+/* ---- what was recorded ---- */
+
+static int by_begin(const void *left, const void *right)
+{
+	const struct wall_stretch *a = left, *b = right;
+
+	return a->since < b->since ? -1 : a->since > b->since;
+}
+
+static int add_shown(const struct history *h, struct blinds *blinds, const struct session *s)
+{
+	struct wall_stretch wall, *shown;
+
+	for (size_t at = 0; walls_next(&h->walls, s->boot_number, kept_from(s), s->last, &at, &wall);) {
+		shown = history_db_grow(blinds->shown, blinds->shown_count, &blinds->shown_size, sizeof(*shown));
+		if (!shown)
+			return -ENOMEM;
+		blinds->shown = shown;
+		shown[blinds->shown_count++] = wall;
 	}
-	s = &h->sessions[*first - 1];
-	kept = s->forgotten >= ready_at(s) ? s->forgotten + 1 : ready_at(s);
-	return add_blind(blinds, 0, session_wall(h, s, kept), "no longer kept");
+	return 0;
+}
+
+static void join_shown(struct blinds *blinds)
+{
+	struct wall_stretch *shown = blinds->shown;
+	size_t count = 0;
+
+	if (blinds->shown_count)
+		qsort(shown, blinds->shown_count, sizeof(*shown), by_begin);
+	for (size_t i = 0; i < blinds->shown_count; i++) {
+		if (!count || shown[i].since > shown[count - 1].until)
+			shown[count++] = shown[i];
+		else if (shown[i].until > shown[count - 1].until)
+			shown[count - 1].until = shown[i].until;
+	}
+	blinds->shown_count = count;
+}
+
+static int gather_shown(const struct history *h, struct blinds *blinds, const struct history_query *query)
+{
+	int r = 0;
+
+	for (size_t i = first_kept(h); i < h->session_count && !r; i++) {
+		struct blind left_out;
+
+		r = filter_of(&h->sessions[i], query, &left_out);
+		if (!r && (!left_out.reason || left_out.partly))
+			r = add_shown(h, blinds, &h->sessions[i]);
+	}
+	join_shown(blinds);
+	return r;
+}
+
+/* ---- nobody recorded ---- */
+
+/* Before what is kept; and what the clock showed until then, where that was ahead. */
+static int blind_before(const struct history *h, struct blinds *blinds)
+{
+	size_t first = first_kept(h);
+	const struct session *s = &h->sessions[first];
+	struct blind blind = {
+		.until = session_wall(h, s, kept_from(s)), .reason = s->forgotten ? "no longer kept" : "not recorded yet",
+	};
+	int r = put_blind(blinds, &blind);
+
+	blind.since = blind.until;
+	for (size_t i = 0; i <= first && !r; i++) {
+		s = &h->sessions[i];
+		r = put_stretch(h, blinds, s, s->started, i < first ? history_db_known_until(s) : kept_from(s), &blind);
+	}
+	return r;
 }
 
 /*
@@ -198,20 +350,24 @@ static struct blind between(const struct history *h, const struct session *befor
 	uint64_t since = session_wall(h, before, last), until = session_wall(h, s, ready);
 	uint64_t by_new = until - (uint64_t)(same_boot ? ready - last : ready);
 	uint64_t by_old = since + (uint64_t)(same_boot ? ready - last : 0);
+	struct wall_stretch wall;
 
-	return (struct blind){
-		.since = by_new < since ? by_new : since, .until = by_old > until ? by_old : until,
-		.reason = "the recorder did not run",
-		/* Some of it stands in the sessions beside it. */
-		.partly = by_new + SET_BACK_NS < since,
-	};
+	if (by_new < since)
+		since = by_new;
+	if (by_old > until)
+		until = by_old;
+	for (size_t at = 0; walls_next(&h->walls, s->boot_number, s->started, ready, &at, &wall);) {
+		since = wall.since < since ? wall.since : since;
+		until = wall.until > until ? wall.until : until;
+	}
+	return (struct blind){ .since = since, .until = until, .reason = "the recorder did not run" };
 }
 
-static int blind_between(struct history *h, struct blinds *blinds, size_t first)
+static int blind_between(const struct history *h, struct blinds *blinds)
 {
 	int r = 0;
 
-	for (size_t i = first; i < h->session_count && !r; i++) {
+	for (size_t i = first_kept(h) + 1; i < h->session_count && !r; i++) {
 		const struct blind blind = between(h, &h->sessions[i - 1], &h->sessions[i]);
 
 		r = put_blind(blinds, &blind);
@@ -219,7 +375,7 @@ static int blind_between(struct history *h, struct blinds *blinds, size_t first)
 	return r;
 }
 
-static int blind_after(struct history *h, struct blinds *blinds)
+static int blind_after(const struct history *h, struct blinds *blinds)
 {
 	const struct session *last = &h->sessions[h->session_count - 1];
 
@@ -263,13 +419,11 @@ static int blind_to_gaps(struct history *h, struct blinds *blinds)
 	while (!r && (step = sqlite3_step(s)) == SQLITE_ROW) {
 		const struct session *session = &h->sessions[history_db_session(h, sqlite3_column_int64(s, 0))];
 		const struct blind blind = {
-			.since = session_wall(h, session, sqlite3_column_int64(s, 1)),
-			.until = session_wall(h, session, sqlite3_column_int64(s, 2)),
 			.lost = (uint64_t)sqlite3_column_int64(s, 3), .partly = true,
 			.reason = reason_name((const char *)sqlite3_column_text(s, 4)),
 		};
 
-		r = put_blind(blinds, &blind);
+		r = put_stretch(h, blinds, session, sqlite3_column_int64(s, 1), sqlite3_column_int64(s, 2), &blind);
 	}
 	if (!r && step != SQLITE_DONE)
 		r = history_db_error(h);
@@ -288,16 +442,17 @@ static int by_time(const void *left, const void *right)
 
 static int gather_blinds(struct history *h, struct blinds *blinds, const struct history_query *query)
 {
-	size_t first;
 	int r;
 
 	if (!h->session_count)
 		return add_blind(blinds, 0, UINT64_MAX, "not recorded yet");
-	r = blind_to_filter(h, blinds, query);
+	r = gather_shown(h, blinds, query);
 	if (!r)
-		r = blind_before(h, blinds, &first);
+		r = blind_to_filter(h, blinds, query);
 	if (!r)
-		r = blind_between(h, blinds, first);
+		r = blind_before(h, blinds);
+	if (!r)
+		r = blind_between(h, blinds);
 	if (!r)
 		r = blind_to_steps(h, blinds);
 	if (!r)
@@ -318,5 +473,6 @@ int history_blind(struct history *h, const struct history_query *query,
 	for (size_t i = 0; i < blinds.count && !r; i++)
 		r = on_blind(arg, &blinds.list[i]);
 	pw_free(blinds.list);
+	pw_free(blinds.shown);
 	return r;
 }

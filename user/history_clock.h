@@ -6,6 +6,7 @@
 #ifndef PORTWAKE_USER_HISTORY_CLOCK_H
 #define PORTWAKE_USER_HISTORY_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "user/base.h"
@@ -29,6 +30,20 @@ void walls_done(struct walls *walls);
 
 /* 0 for a boot that it knows nothing of. */
 uint64_t walls_time(const struct walls *walls, uint32_t boot, int64_t time);
+
+/* A stretch of wall time: from since on, up to but without until. */
+struct wall_stretch {
+	uint64_t since, until;
+};
+
+/* A step of less is drift. */
+#define WALL_STEP_NS	1000000000
+
+/*
+ * What the wall clock showed in a stretch of boottime: one stretch for each of its spans, those that touch as one. Start
+ * with *at = 0, until it returns false.
+ */
+bool walls_next(const struct walls *walls, uint32_t boot, int64_t since, int64_t until, size_t *at, struct wall_stretch *out);
 
 /* A stretch of boottime. */
 struct wall_window {

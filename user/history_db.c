@@ -15,7 +15,7 @@
 #include "user/schema.h"
 
 #define BUSY_MS		2000
-#define KNOWN_MAX	65536		/* processes and endpoints kept */
+#define KNOWN_MAX	65536		/* processes and endpoints kept, but for those of one row */
 #define FRESH_NS	12000000000ULL	/* a recorder that is silent for longer is stuck */
 
 #define VALUES "closed, waited, cookie, process, endpoint, remote, bits, holder"
@@ -211,11 +211,15 @@ static void take_no_denied(struct session *session)
 	}
 }
 
+/* NULL without memory. */
 static char *words_of(const char *filter)
 {
-	_cleanup_buf_ struct buf words = BUF_INIT(65536);
+	_cleanup_buf_ struct buf words = BUF_INIT(SCHEMA_FILTER_MAX + 64);
+	int r = buf_printf(&words, "only %s was recorded", filter);
 
-	return buf_printf(&words, "only %s was recorded", filter) ? NULL : pw_strdup(buf_text(&words));
+	if (r == -ENOBUFS)
+		return pw_strdup("only what a filter passes was recorded");
+	return r ? NULL : pw_strdup(buf_text(&words));
 }
 
 static int take_session(struct history *h, sqlite3_stmt *s)
@@ -462,6 +466,14 @@ static struct endpoint *read_endpoint(sqlite3_stmt *s)
 	return endpoint;
 }
 
+void history_db_trim(struct history *h)
+{
+	if (map_count(&h->processes) >= KNOWN_MAX)
+		forget(&h->processes);
+	if (map_count(&h->endpoints) >= KNOWN_MAX)
+		forget(&h->endpoints);
+}
+
 /* The value of a number: *out NULL when there is none. 0 or -errno. */
 static int look_up(struct history *h, struct map *map, int statement, uint32_t number, void **out)
 {
@@ -472,8 +484,6 @@ static int look_up(struct history *h, struct map *map, int statement, uint32_t n
 	*out = value;
 	if (value || !number)
 		return 0;
-	if (map_count(map) >= KNOWN_MAX)
-		forget(map);
 	sqlite3_bind_int64(s, 1, number);
 	if (sqlite3_step(s) == SQLITE_ROW) {
 		value = statement == BY_PROCESS ? (void *)read_process(s) : (void *)read_endpoint(s);

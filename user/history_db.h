@@ -67,7 +67,10 @@ void history_db_free(struct history **history);
 int history_db_error(struct history *history);
 int history_db_no_memory(struct history *history);
 
-/* What a number stands for; *out NULL: nothing. Valid until the next thousand of them. 0 or -errno. */
+/* Forgets what numbers stood for where that has become much: before a row, whose numbers then stay known together. */
+void history_db_trim(struct history *history);
+
+/* What a number stands for; *out NULL: nothing. Valid until history_db_trim(). 0 or -errno. */
 int history_db_process(struct history *history, uint32_t number, const struct known_process **out);
 int history_db_endpoint(struct history *history, uint32_t number, const struct endpoint **out);
 

@@ -43,6 +43,7 @@
  *	user/audit.c		fixed ports that the kernel may give to anybody
  *
  *	user/store.c store_queue.c	changes to rows; the thread that writes them to an SQLite database:
+ *	user/scope.c		what they are restricted to
  *	user/store_person.c	processes, told once
  *	user/store_write.c store_put.c store_held.c	a batch; its rows to tables; those that last
  *	user/store_dict.c store_row.h	what rows share by number; a row

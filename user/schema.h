@@ -17,6 +17,9 @@
 /* An idle recorder, called once a second, gives a sign of life when the last is older. */
 #define SCHEMA_LIFE_NS	800000000ULL
 
+/* Bytes of session.filter: a list of every other port, 6 bytes each, and two arguments of 128 KiB beside it. */
+#define SCHEMA_FILTER_MAX	(1U << 19)
+
 /* lifetime.id, denial.id, tail.id */
 #define SCHEMA_CHUNK_SHIFT	34
 #define SCHEMA_PORT_SHIFT	18

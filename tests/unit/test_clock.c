@@ -242,6 +242,48 @@ static void clocks_put_back_and_forward(void **state)
 	refused("02:30", 1792893600 * SEC, "was twice");
 }
 
+/* By rules that put clocks forward or back at midnight, over it, or soon after it: Cairo's, Santiago's, Beirut's, Havana's, ... */
+static void days_whose_midnight_never_was_or_was_twice(void **state)
+{
+	static const struct {
+		const char *zone, *day, *first, *end;
+	} rows[] = {
+		{ "EET-2EEST,M4.5.5/0,M10.5.4/24", "2026-04-24", "2026-04-24T01:00:00+03:00", "2026-04-25T00:00:00+03:00" },
+		{ "EET-2EEST,M4.5.5/0,M10.5.4/24", "2026-04-23", "2026-04-23T00:00:00+02:00", "2026-04-24T00:00:00+02:00" },
+		{ "EET-2EEST,M4.5.5/0,M10.5.4/24", "2026-10-29", "2026-10-29T00:00:00+03:00", "2026-10-30T00:00:00+02:00" },
+		{ "EET-2EEST,M4.5.5/0,M10.5.4/24", "2026-10-30", "2026-10-30T00:00:00+02:00", "2026-10-31T00:00:00+02:00" },
+		{ "<-04>4<-03>,M9.1.6/24,M4.1.6/24", "2026-09-06", "2026-09-06T01:00:00-03:00", "2026-09-07T00:00:00-03:00" },
+		{ "EET-2EEST,M3.5.0/0,M10.5.0/0", "2026-03-29", "2026-03-29T01:00:00+03:00", "2026-03-30T00:00:00+03:00" },
+		{ "CST5CDT,M3.2.0/0,M11.1.0/1", "2025-11-02", "2025-11-02T00:00:00-04:00", "2025-11-03T00:00:00-05:00" },
+		{ "CST5CDT,M3.2.0/0,M11.1.0/1", "2025-11-01", "2025-11-01T00:00:00-04:00", "2025-11-02T00:00:00-04:00" },
+		/* Back from one minute past midnight: the day before has its last hour then. */
+		{ "NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", "2025-11-01", "2025-11-01T00:00:00-02:30", "2025-11-02T00:00:00-03:30" },
+		{ "NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", "2025-11-02", "2025-11-02T00:00:00-02:30", "2025-11-03T00:00:00-03:30" },
+		/* Forward from 23:30. */
+		{ "EST5EDT,M3.5.0/23:30,M10.5.0", "2026-03-29", "2026-03-29T00:00:00-05:00", "2026-03-30T00:30:00-04:00" },
+		{ "EST5EDT,M3.5.0/23:30,M10.5.0", "2026-03-30", "2026-03-30T00:30:00-04:00", "2026-03-31T00:00:00-04:00" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct moment m;
+
+		setenv("TZ", rows[i].zone, 1);
+		m = good(rows[i].day, NOW);
+		if (m.first != good(rows[i].first, NOW).first || m.last + 1 != good(rows[i].end, NOW).first)
+			fail_msg("%s %s: %llu to %llu", rows[i].zone, rows[i].day, (unsigned long long)m.first,
+				 (unsigned long long)m.last);
+	}
+	/* With a clock time it is as ever. */
+	setenv("TZ", "EET-2EEST,M4.5.5/0,M10.5.4/24", 1);
+	refused("2026-04-24 00:00", NOW, "never was");
+	refused("2026-10-29 23:30", NOW, "was twice");
+	/* As Samoa's 30th of December 2011. */
+	setenv("TZ", "<-10>10<+14>-14,J364/0,J100/0", 1);
+	refused("2025-12-30", NOW, "never was: clocks were put forward by that whole day");
+	assert_int_equal(good("2025-12-29", NOW).last + 1, good("2025-12-31", NOW).first);
+}
+
 static void refuses_what_is_no_time(void **state)
 {
 	static const char *const bad[] = {
@@ -274,6 +316,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(spans_lie_before_now, in_utc, in_utc),
 	cmocka_unit_test_setup_teardown(time_without_zone_is_local, in_utc, in_utc),
 	cmocka_unit_test_setup_teardown(clocks_put_back_and_forward, in_utc, in_utc),
+	cmocka_unit_test_setup_teardown(days_whose_midnight_never_was_or_was_twice, in_utc, in_utc),
 	cmocka_unit_test_setup_teardown(refuses_what_is_no_time, in_utc, in_utc),
 	cmocka_unit_test(formats_rfc_3339),
 	cmocka_unit_test(format_does_not_follow_the_time_zone),

@@ -8,6 +8,7 @@
 #include "user/explain.h"
 #include "user/clock.h"
 #include "user/history_clock.h"
+#include "user/schema.h"
 
 /* ---- clocks, pure ---- */
 
@@ -68,6 +69,55 @@ static void every_boot_has_its_own(void **state)
 	assert_int_equal(w[1].boot, 1);
 	assert_int_equal(w[1].until, 299);
 	walls_done(&walls);
+}
+
+/* The n-th stretch of wall time that boottime 1000 to 3000 had, through one setting of the clock at 2000; how many there were. */
+static size_t shown(int64_t offset_then, int64_t since, int64_t until, struct wall_stretch out[4])
+{
+	struct walls walls = { 0 };
+	size_t count = 0;
+
+	walls_add(&walls, 0, 0, 500, 90000);
+	walls_add(&walls, 1, 1, 1000, (int64_t)(100 * SEC));
+	walls_add(&walls, 1, 1, (int64_t)(2000 * SEC), offset_then);
+	walls_add(&walls, 2, 2, 500, 90000);
+	for (size_t at = 0; walls_next(&walls, 1, since, until, &at, &out[count]); count++)
+		assert_in_range(count, 0, 2);
+	walls_done(&walls);
+	return count;
+}
+
+static void stretch_is_shown_through_every_setting(void **state)
+{
+	const int64_t from = (int64_t)(1900 * SEC), to = (int64_t)(2200 * SEC), set = (int64_t)(2000 * SEC);
+	struct wall_stretch w[4];
+
+	(void)state;
+	/* Back by less than it was: one stretch, that ends where it had come to. */
+	assert_int_equal(shown((int64_t)(50 * SEC), from, to, w), 1);
+	assert_int_equal(w[0].since, 2000 * SEC);
+	assert_int_equal(w[0].until, 2250 * SEC);
+	assert_int_equal(shown(-(int64_t)(100 * SEC), from, to, w), 1);
+	assert_int_equal(w[0].since, 1900 * SEC);
+	assert_int_equal(w[0].until, 2100 * SEC);
+	/* By more; forward. */
+	assert_int_equal(shown(-(int64_t)(500 * SEC), from, to, w), 2);
+	assert_int_equal(w[0].since, 2000 * SEC);
+	assert_int_equal(w[0].until, 2100 * SEC);
+	assert_int_equal(w[1].since, 1500 * SEC);
+	assert_int_equal(w[1].until, 1700 * SEC);
+	assert_int_equal(shown((int64_t)(700 * SEC), from, to, w), 2);
+	assert_int_equal(w[1].since, 2700 * SEC);
+	/* Drift. */
+	assert_int_equal(shown((int64_t)(100 * SEC + MS), from, to, w), 1);
+	assert_int_equal(w[0].until, 2300 * SEC + MS);
+	/* On one side of it; a moment; none. */
+	assert_int_equal(shown((int64_t)(700 * SEC), from, set, w), 1);
+	assert_int_equal(w[0].until, 2100 * SEC);
+	assert_int_equal(shown((int64_t)(700 * SEC), set, to, w), 1);
+	assert_int_equal(shown((int64_t)(700 * SEC), set, set, w), 1);
+	assert_true(w[0].since == 2700 * SEC && w[0].until == 2700 * SEC);
+	assert_int_equal(shown((int64_t)(700 * SEC), to, from, w), 0);
 }
 
 /* ---- questions through a set clock ---- */
@@ -236,6 +286,171 @@ static void clock_set_back_between_boots(void **state)
 	assert_int_equal(blind_then(START + 102 * SEC), 1);
 	assert_true(blinds[0].partly);
 	assert_int_equal(blind_then(START + 201 * SEC), 0);
+}
+
+/* And seen at once. */
+static void set_back(uint64_t ns)
+{
+	offset -= (int64_t)ns;
+	assert_int_equal(pass(0), 0);
+}
+
+/* One blind of that reason then, partly or not. */
+static void expect_then(uint64_t time, const char *reason, bool partly)
+{
+	size_t count = blind_then(time);
+
+	if (count != (reason ? 1 : 0))
+		fail_msg("%d s: %zu", (int)((time - START) / SEC), count);
+	if (reason) {
+		assert_string_equal(reasons[0], reason);
+		assert_int_equal(blinds[0].partly, partly);
+	}
+}
+
+/* Of two hours, in the middle of which the clock was set back by three. */
+static void gap_in_which_the_clock_was_set_back(void **state)
+{
+	struct gap gap = { .since = START + 20100 * SEC, .until = START + 27300 * SEC, .lost = 5000, .reason = "ring" };
+
+	(void)state;
+	open_plain();
+	settle(20100 * SEC);
+	now += 3600 * SEC;
+	set_back(10800 * SEC);
+	now = gap.until;
+	say((struct change){ .what = WHAT_GAP, .gap = &gap });
+	settle(20000 * SEC);
+	end_session();
+	expect_then(START + 20200 * SEC, "ring", true);
+	assert_int_equal(blinds[0].lost, 5000);
+	assert_int_equal(blinds[0].since, START + 20100 * SEC + WALL);
+	assert_int_equal(blinds[0].until, START + 23700 * SEC + WALL);
+	expect_then(START + 14200 * SEC, "ring", true);
+	assert_int_equal(blinds[0].lost, 5000);
+	assert_int_equal(blinds[0].since, START + 12900 * SEC + WALL);
+	assert_int_equal(blinds[0].until, START + 16500 * SEC + WALL);
+	expect_then(START + 12800 * SEC, NULL, false);
+	expect_then(START + 18000 * SEC, NULL, false);
+	expect_then(START + 24000 * SEC, NULL, false);
+}
+
+/* The blind of that reason then; NULL: there is none. */
+static const struct blind *blind_by(uint64_t time, const char *reason)
+{
+	size_t count = blind_then(time);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(reasons[i], reason))
+			return &blinds[i];
+	return NULL;
+}
+
+/* It restarts with a filter; 100 s later the clock is set back by an hour, into what was recorded without. */
+static void filter_before_the_clock_was_set_back(void **state)
+{
+	static const char only[] = "only port=100-200 was recorded", denied[] = "denied calls were not recorded";
+	struct store_options options;
+
+	(void)state;
+	open_plain();
+	settle(10000 * SEC);
+	end_session();
+	options = plain_options();
+	options.filter = "port=100-200 denied=no";
+	open_with(&options);
+	ready();
+	settle(100 * SEC);
+	set_back(3600 * SEC);
+	settle(600 * SEC);
+	end_session();
+	assert_non_null(blind_by(START + 10050 * SEC, only));
+	assert_false(blinds[0].partly && blinds[1].partly && blinds[2].partly);
+	assert_non_null(blind_by(START + 10050 * SEC, denied));
+	assert_non_null(blind_by(START + 6800 * SEC, denied));
+	assert_non_null(blind_by(START + 6800 * SEC, only));
+	assert_true(blind_by(START + 6800 * SEC, only)->partly);
+	expect_then(START + 8000 * SEC, "the recorder does not run", true);
+	expect_then(START + 6000 * SEC, NULL, false);
+}
+
+/* It was an hour ahead for the first minute: of the times before there is what was recorded once it was right. */
+static void clock_ahead_at_the_start(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(60 * SEC);
+	set_back(3600 * SEC);
+	settle(1800 * SEC);
+	end_session();
+	expect_then(START - 3600 * SEC, "not recorded yet", false);
+	assert_int_equal(blinds[0].since, 0);
+	expect_then(START - 3000 * SEC, "not recorded yet", true);
+	assert_int_equal(blinds[0].since, START - 3540 * SEC + WALL);
+	assert_int_equal(blinds[0].until, START - 1740 * SEC + WALL);
+	assert_false(blind_by(START - 1000 * SEC, "not recorded yet")->partly);
+	assert_false(blind_by(START - 1000 * SEC, "the recorder does not run")->partly);
+	expect_then(START + 30 * SEC, "the recorder does not run", true);
+	expect_then(START + 90 * SEC, "the recorder does not run", false);
+}
+
+/* What it showed in that minute is dropped by now. */
+static void clock_ahead_while_it_is_kept_no_longer(void **state)
+{
+	sqlite3 *db = NULL;
+
+	(void)state;
+	open_plain();
+	settle(60 * SEC);
+	set_back(600 * SEC);
+	settle(1800 * SEC);
+	end_session();
+	expect_then(START + 30 * SEC, NULL, false);
+	expect_then(START - 300 * SEC, "not recorded yet", true);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "UPDATE session SET forgotten = started + 100000000000", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	/* Up to 500 s before the start by the clock set right, and that minute, which was shown again and kept. */
+	expect_then(START - 501 * SEC, "no longer kept", false);
+	expect_then(START - 300 * SEC, NULL, false);
+	expect_then(START + 30 * SEC, "no longer kept", true);
+	expect_then(START + 90 * SEC, NULL, false);
+}
+
+/* By less than nobody recorded for: in the middle there was nothing at all. */
+static void clock_set_back_by_some_of_a_pause(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	now += 100 * SEC;
+	offset -= 10 * (int64_t)SEC;
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	expect_then(START + 189 * SEC, NULL, false);
+	expect_then(START + 195 * SEC, "the recorder did not run", true);
+	expect_then(START + 250 * SEC, "the recorder did not run", false);
+	expect_then(START + 295 * SEC, "the recorder did not run", true);
+	expect_then(START + 301 * SEC, NULL, false);
+}
+
+/* No pause, but a moment, that the clock had shown before. */
+static void restart_at_a_time_shown_twice(void **state)
+{
+	(void)state;
+	open_plain();
+	settle(200 * SEC);
+	set_back(100 * SEC);
+	settle(50 * SEC);
+	end_session();
+	open_plain();
+	settle(200 * SEC);
+	end_session();
+	expect_then(START + 149 * SEC, NULL, false);
+	expect_then(START + 150 * SEC, "the recorder did not run", true);
+	expect_then(START + 151 * SEC, NULL, false);
 }
 
 static void what_is_not_ready_yet_is_blind(void **state)
@@ -507,6 +722,40 @@ static void filter_blinds_all_but_what_it_lets_pass(void **state)
 	assert_false(blinds[0].partly || blinds[0].elsewhere);
 }
 
+/* What `record` can write down, and what it cannot. */
+static void long_filter_is_read_and_told(void **state)
+{
+	static char filter[SCHEMA_FILTER_MAX + 100];
+	static const struct history_query queries[] = {
+		{ .first = 2, .last = 2, .since = START + SEC + WALL, .until = START + SEC + WALL },
+		{ .first = 3, .last = 3, .since = START + SEC + WALL, .until = START + SEC + WALL },
+	};
+	struct store_options options = plain_options();
+	size_t used = (size_t)snprintf(filter, sizeof(filter), "port=1");
+
+	(void)state;
+	for (unsigned int port = 3; port <= 65535; port += 2)
+		used += (size_t)snprintf(filter + used, sizeof(filter) - used, ",%u", port);
+	assert_in_range(used, 65536, SCHEMA_FILTER_MAX);
+	options.filter = filter;
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&queries[0]), 1);
+	assert_non_null(strstr(reasons[0], "only port=1,3,5,"));
+	assert_int_equal(blind_in(&queries[1]), 0);
+	memset(filter, 'x', sizeof(filter) - 1);
+	options.filter = filter;
+	options.now = now;
+	open_with(&options);
+	ready();
+	settle(10 * SEC);
+	end_session();
+	assert_int_equal(blind_in(&queries[1]), 0);
+	expect_blind(now - 5 * SEC, "only what a filter passes was recorded");
+}
+
 static void what_was_dropped_is_blind(void **state)
 {
 	struct store_options options = plain_options();
@@ -558,6 +807,53 @@ static void question_is_narrowed(void **state)
 		assert_int_equal(past_count, counts[i]);
 	}
 	history_free(&history);
+}
+
+/* Rows of one more process each than are kept, all closed by the first. */
+static void write_crowd(void)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+		"CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 65540) SELECT i FROM n;"
+		"INSERT INTO process(id, pid, start, uid, comm) SELECT 1000 + i, 1000 + i, i, 7, 'somebody' FROM n;"
+		"INSERT INTO tail SELECT tail.id + i, ended, held, closed, waited, cookie, 1000 + i, endpoint, remote, bits, 1001, port "
+		"FROM tail, n;", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static int count_closer(void *arg, const struct past *past)
+{
+	size_t *right = arg;
+
+	*right += past->holder && past->holder->pid == 1001 && past->holder->uid == 7 && past->holder->start == 1 &&
+		  !strcmp(past->holder->comm, "somebody") && past->owner && past->owner->pid >= 1001;
+	return 0;
+}
+
+static void closer_is_known_beside_the_last_owner_that_is_kept(void **state)
+{
+	/* By port, and in the order that they are read in. */
+	struct history_query queries[] = {
+		{ .first = 40000, .last = 40000, .until = UINT64_MAX }, { .first = 1, .last = 65535, .until = UINT64_MAX },
+	};
+
+	(void)state;
+	open_plain();
+	release(allocate(1, 40000), CAUSE_CLOSE);
+	settle(SEC);
+	end_session();
+	write_crowd();
+	for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+		struct history *history = NULL;
+		size_t right = 0;
+
+		assert_int_equal(history_open(path, &history, why, sizeof(why)), 0);
+		assert_int_equal(history_find(history, &queries[i], count_closer, &right), 0);
+		history_free(&history);
+		assert_int_equal(right, 65540);
+	}
 }
 
 /* What lived through a restart began before what did not. */
@@ -712,11 +1008,18 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(clock_set_back_shows_a_time_twice),
 	cmocka_unit_test(clock_set_forward_leaves_times_out),
 	cmocka_unit_test(every_boot_has_its_own),
+	cmocka_unit_test(stretch_is_shown_through_every_setting),
 	STORE_TEST(both_answers_where_the_clock_was_set_back),
 	STORE_TEST(outside_of_recording_is_said),
 	STORE_TEST(clock_set_back_unseen),
 	STORE_TEST(clock_set_back_a_little_unseen),
 	STORE_TEST(clock_set_back_between_boots),
+	STORE_TEST(gap_in_which_the_clock_was_set_back),
+	STORE_TEST(filter_before_the_clock_was_set_back),
+	STORE_TEST(clock_ahead_at_the_start),
+	STORE_TEST(clock_ahead_while_it_is_kept_no_longer),
+	STORE_TEST(clock_set_back_by_some_of_a_pause),
+	STORE_TEST(restart_at_a_time_shown_twice),
 	STORE_TEST(what_is_not_ready_yet_is_blind),
 	STORE_TEST(skipped_time_never_was),
 	STORE_TEST(running_recorder_knows_up_to_its_last_word),
@@ -727,8 +1030,10 @@ static const struct CMUnitTest tests[] = {
 	STORE_TEST(details_from_the_start),
 	STORE_TEST(denials_left_out_are_told),
 	STORE_TEST(filter_blinds_all_but_what_it_lets_pass),
+	STORE_TEST(long_filter_is_read_and_told),
 	STORE_TEST(what_was_dropped_is_blind),
 	STORE_TEST(question_is_narrowed),
+	STORE_TEST(closer_is_known_beside_the_last_owner_that_is_kept),
 	STORE_TEST(order_of_time_through_a_restart),
 	STORE_TEST(copy_is_read_by_who_may_not_write),
 	STORE_TEST(caller_may_stop),

@@ -98,7 +98,7 @@ static __always_inline void take_remote(struct denied *denied, bool user, const 
 static __always_inline void submit_soon(struct pw_row *record)
 {
 	__u64 now = record->sock.head.time;
-	bool call = now - denied_at_ns > SOON_NS;
+	bool call = (__s64)(now - denied_at_ns) > SOON_NS;
 
 	if (call)
 		denied_at_ns = now;

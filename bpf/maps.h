@@ -69,7 +69,8 @@ struct armed {
 	__u64 sk;			/* datagram socket in connect() */
 	__u64 cookie;
 	__u64 time;			/* ns, CLOCK_BOOTTIME */
-	__u32 tid;
+	__u64 process;			/* process_mark() of who connects */
+	__u32 tid;			/* 0: not in use; ARMED_BUSY: being written or read */
 	__u16 remote_port;
 	__u8 family;
 	__u8 had_port;			/* before the connect() */
@@ -77,6 +78,7 @@ struct armed {
 };
 
 #define ARMED_SLOTS 4096
+#define ARMED_BUSY 0xffffffffU	/* no thread has this id */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, ARMED_SLOTS);

@@ -74,37 +74,49 @@ static __always_inline bool is_armed(const struct sock *sk, __u64 cookie)
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
 
-	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie;
+	return slot && cookie && slot->tid == tid && slot->sk == (__u64)sk && slot->cookie == cookie &&
+	       slot->process == process_mark(current_task());
 }
 
-/* Once, though a packet's look-up of the other family may interrupt the thread's own in the midst of it. */
-static __always_inline void disarm(struct armed *slot)
+/*
+ * A slot is whoever's takes it: what is in it is written and read by one at a time, and another thread of that slot
+ * does without, so that no socket is taken for another thread's. False: it is taken, or has another id by now.
+ */
+static __always_inline bool claim(struct armed *slot, __u32 tid)
 {
-	if (__sync_lock_test_and_set(&slot->tid, 0))
-		__sync_fetch_and_add(&arms, -1);
+	return __sync_val_compare_and_swap(&slot->tid, tid, ARMED_BUSY) == tid;
+}
+
+static __always_inline void give_up(struct armed *slot)
+{
+	__sync_fetch_and_add(&arms, -1);
+	__sync_lock_test_and_set(&slot->tid, 0);
 }
 
 static __always_inline void arm(const struct look *look)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
+	__u32 tid = bpf_get_current_pid_tgid(), before;
 	struct armed *slot = armed_slot(tid);
 
 	if (!slot)
 		return;
-	disarm(slot);
+	before = slot->tid;
+	if (before == ARMED_BUSY || !claim(slot, before))
+		return;
+	if (!before)
+		__sync_fetch_and_add(&arms, 1);
 	slot->sk = (__u64)look->sk;
 	slot->cookie = look->cookie;
 	slot->time = bpf_ktime_get_boot_ns();
+	slot->process = process_mark(current_task());
 	slot->remote_port = look->remote_port;
 	slot->family = look->family;
 	slot->had_port = look->port != 0;
 	__builtin_memcpy(slot->remote, look->remote, 16);
-	/* Two threads of one slot may count it twice: then route look-ups are looked at that need not be. */
-	__sync_fetch_and_add(&arms, 1);
-	slot->tid = tid;
+	__sync_lock_test_and_set(&slot->tid, tid);
 }
 
-/* The arm of this thread, if it is in a connect(). */
+/* The arm of this thread, if it is in a connect(), claimed: give_up() or keep_on(). */
 static __always_inline struct armed *armed_here(void)
 {
 	struct armed *slot;
@@ -114,13 +126,19 @@ static __always_inline struct armed *armed_here(void)
 		return NULL;
 	tid = bpf_get_current_pid_tgid();
 	slot = armed_slot(tid);
-	if (!slot || slot->tid != tid || !tid)
+	if (!slot || !tid || !claim(slot, tid))
 		return NULL;
 	if (read_cookie((struct sock *)slot->sk) == slot->cookie)
 		return slot;
 	/* An arm that nothing answered, of a connect() that failed early: the memory is another socket's by now. */
-	disarm(slot);
+	give_up(slot);
 	return NULL;
+}
+
+/* The route look-up of another thing than the connect(): still armed. */
+static __always_inline void keep_on(struct armed *slot)
+{
+	__sync_lock_test_and_set(&slot->tid, (__u32)bpf_get_current_pid_tgid());
 }
 
 /* What tells of a connect() comes at once; a later one is of another call, in which the port is only found. */
@@ -132,6 +150,10 @@ static __always_inline void look_at_armed(struct look *look, const struct armed 
 
 	look_at(look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
 	look->cookie = slot->cookie;
+	/* Of io_uring: the thread's id may be another's by now, and the port told of by another hook. */
+	look->stranger = slot->process != process_mark(current_task());
+	if (already_said(look->cookie, look->port))
+		look->flags |= PW_F_UPDATE;
 	look->remote_port = slot->remote_port;
 	look->family = slot->family;
 	__builtin_memcpy(look->remote, slot->remote, 16);
@@ -145,11 +167,11 @@ static __always_inline bool take_armed(struct look *look, bool *had_port)
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct armed *slot = armed_slot(tid);
 
-	if (!slot || slot->tid != tid || !tid)
+	if (!slot || !tid || !claim(slot, tid))
 		return false;
-	disarm(slot);
 	look->sk = (struct sock *)slot->sk;
 	*had_port = slot->had_port;
+	give_up(slot);
 	return true;
 }
 

@@ -139,10 +139,21 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 	__u16 port = ctx->sk->src_port;
 	struct look look;
 
-	if (already_said(read_cookie(sk), port) || !wanted_owner(current_task()))
+	if (already_said(read_cookie(sk), port))
 		return 1;
 	look_at(&look, sk, ctx->protocol, PW_HOW_SEND);
+	if (!wanted_owner(current_task())) {
+		/* As at post_bind: so that no later hook takes it for new. */
+		if (wanted_socket(&look))
+			note_said(bpf_get_socket_cookie(ctx), port);
+		return 1;
+	}
 	doubt(&look);
+	/* The connect() of a connected socket took its port, or what came before it: not this send. */
+	if (look.common.sk.skc_state == TCP_ESTABLISHED && !(look.flags & (PW_F_UPDATE | PW_F_LATE))) {
+		look.flags |= by_owner() ? PW_F_UPDATE : PW_F_LATE;
+		look.stranger = !is_armed(sk, look.cookie);
+	}
 	remote_of(&look, ctx, v6);
 	map_remote(&look);
 	observe(ctx, &look);

@@ -73,7 +73,7 @@ static __always_inline void on_datagram_exit(struct armed *slot)
 	struct look look;
 
 	look_at_armed(&look, slot);
-	disarm(slot);
+	give_up(slot);
 	if (!look.port)
 		return;
 	if (!read_addr_locked(look.sk)) {
@@ -81,7 +81,7 @@ static __always_inline void on_datagram_exit(struct armed *slot)
 		__builtin_memset(&look.common.sk.skc_v6_rcv_saddr, 0, 16);
 	}
 	if (admit(&look, current_task()))
-		record_sock(&look, !(look.flags & PW_F_KERNEL));
+		record_sock(&look, !(look.flags & PW_F_KERNEL) && !look.stranger);
 }
 
 SEC("?tracepoint/syscalls/sys_exit_connect")

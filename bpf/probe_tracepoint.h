@@ -74,11 +74,13 @@ static __always_inline int on_route(void)
 	if (!slot)
 		return 0;
 	look_at_armed(&look, slot);
-	if (!look.port)
+	if (!look.port) {
+		keep_on(slot);
 		return 0;
-	disarm(slot);
+	}
+	give_up(slot);
 	if (admit(&look, current_task()))
-		record_sock(&look, !(look.flags & PW_F_KERNEL));
+		record_sock(&look, !(look.flags & PW_F_KERNEL) && !look.stranger);
 	return 0;
 }
 

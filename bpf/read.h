@@ -152,6 +152,12 @@ static __always_inline struct task_struct *current_task(void)
 	return bpf_get_current_task_btf();
 }
 
+/* Tells a process and its exec from others of its pid. */
+static __always_inline __u64 process_mark(const struct task_struct *task)
+{
+	return task->group_leader->start_boottime ^ (__u64)task->self_exec_id << 40;
+}
+
 static __always_inline bool is_kernel_thread(const struct task_struct *task)
 {
 	return task->flags & PF_KTHREAD;

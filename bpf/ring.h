@@ -32,7 +32,7 @@ static __always_inline void head_on(struct pw_head *head, __u64 now, __u8 kind, 
  */
 static __always_inline __u64 wake_by(__u64 now)
 {
-	bool call = now - called_at_ns > CALL_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
+	bool call = (__s64)(now - called_at_ns) > CALL_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= settings.wake_bytes;
 
 	if (call)
 		called_at_ns = now;

@@ -144,9 +144,12 @@ static void end_reused(struct tracker *t, const struct event *e)
 
 static void learn(struct lifetime *lifetime, const struct event *e)
 {
-	lifetime->addr = e->addr;
+	/* Of a datagram socket what it was bound to: later the route gives it one. */
+	if (!lifetime->addr.family || e->proto == IPPROTO_TCP)
+		lifetime->addr = e->addr;
 	/* Of a datagram socket the first, until it connects: a send names another with each datagram. */
-	if (e->remote.family && (!lifetime->remote.family || e->proto == IPPROTO_TCP || e->flags & PW_F_UPDATE)) {
+	if (e->remote.family && (!lifetime->remote.family || e->proto == IPPROTO_TCP || e->flags & PW_F_UPDATE ||
+				 e->how == PW_HOW_CONNECT)) {
 		lifetime->remote = e->remote;
 		lifetime->remote_port = e->remote_port;
 	}
@@ -391,6 +394,13 @@ static void feed_close(struct tracker *t, const struct event *e)
 		} else if (lifetime->proto != IPPROTO_TCP && e->port == lifetime->port) {
 			mark_closed(t, lifetime, e);
 			end_hold(t, lifetime, HOLD_SOCK, CAUSE_CLOSE, e->time, !lifetime->inexact);
+		} else if (lifetime->proto == IPPROTO_TCP && lifetime->sk && !(lifetime->holds & HOLD_TW)) {
+			/*
+			 * The packet that ends a connection is at work on another CPU: the port is given back, and that is
+			 * told in a moment. If it was not seen, the look of the next second finds it gone.
+			 */
+			mark_closed(t, lifetime, e);
+			lifetime->parting = true;
 		} else {
 			/* It closes without the port it had: where that went was not seen. */
 			if (lifetime->holds & HOLD_TW)

@@ -37,6 +37,7 @@ struct lifetime {
 	bool inexact : 1;			/* a time before its release was approximate */
 	bool stored : 1;			/* the store's own mark: it has told of this one; new ones stand before */
 	bool waits : 1;				/* it stands with those in TIME_WAIT */
+	bool parting : 1;			/* closed without its port: the record of where that went is on its way */
 	struct event_addr remote;
 	struct event_addr addr;
 	uint8_t how;				/* enum pw_how */

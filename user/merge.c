@@ -27,7 +27,7 @@ static bool choose_hookless(const struct lifetime *lifetime)
 {
 	if (!choose_all(lifetime))
 		return false;
-	if (lifetime->holds & HOLD_TW || lifetime->flags & PW_F_KERNEL)
+	if (lifetime->holds & HOLD_TW || lifetime->flags & PW_F_KERNEL || lifetime->parting)
 		return true;
 	return lifetime->proto != IPPROTO_TCP && lifetime->remote.family && !(lifetime->flags & PW_F_LOCKED);
 }
@@ -115,7 +115,7 @@ static enum cause cause_of_look(const struct lifetime *l, enum hold hold, bool a
 		return l->tw_at && now - l->tw_at >= TW_LENGTH_NS ? CAUSE_TIME_WAIT : CAUSE_UNKNOWN;
 	if (l->flags & PW_F_KERNEL)
 		return CAUSE_CLOSE;
-	return choose_hookless(l) ? CAUSE_DISCONNECT : CAUSE_UNKNOWN;
+	return l->proto != IPPROTO_TCP && choose_hookless(l) ? CAUSE_DISCONNECT : CAUSE_UNKNOWN;
 }
 
 static void settle(const struct looking *k, bool after_loss)

@@ -84,7 +84,8 @@ static void later_statement_adds_the_remote_end(void **state)
 	feed(e);
 	expect("allocate");
 	assert_int_equal(one(7, 1)->remote_port, 53);
-	assert_int_equal(one(7, 1)->addr.bytes[3], 9);
+	/* Nor does the route's address take the place of what it was bound to. */
+	assert_int_equal(one(7, 1)->addr.bytes[3], 1);
 	/* How it came to the port stays as it was. */
 	assert_int_equal(one(7, 1)->how, PW_HOW_BIND);
 	assert_int_equal(one(7, 1)->since, 1000);
@@ -445,13 +446,36 @@ static void datagram_socket_that_closes_without_its_port_lost_it_before(void **s
 	expect("allocate release~disconnect");
 }
 
+/* Without an address to look at it again, where the port went is not known. */
 static void stream_socket_that_closes_without_its_port_lost_it_unseen(void **state)
 {
+	struct event e = ev_connect(7, 40000, 80, 1000);
+
 	(void)state;
-	feed(ev_connect(7, 40000, 80, 1000));
+	e.sk = 0;
+	feed(e);
 	feed(ev_close(7, 0, 0, 1001));
 	expect("allocate release~unknown");
 	assert_int_equal(tracker_count(t.tracker), 0);
+}
+
+/* The packet that ends it is at work on another CPU: where the port went is told after the close. */
+static void close_may_come_before_the_end(void **state)
+{
+	struct event free = ev_free(7, 40000, STATE_ESTABLISHED, 1002);
+
+	(void)state;
+	free.error = ECONNRESET;
+	feed(ev_connect(7, 40000, 80, 1000));
+	feed(ev_close(7, 0, 0, 1001));
+	expect("allocate close");
+	feed(free);
+	expect("releasereset");
+	feed(ev_connect(8, 40001, 80, 1003));
+	feed(ev_close(8, 0, 0, 1004));
+	feed(ev_tw(PW_TW_START, 8, 40001, TW, 1005));
+	expect("allocate close time_wait");
+	assert_int_equal(one(8, 1)->holds, HOLD_TW);
 }
 
 /* The descriptor closes while a TIME_WAIT holds on: that is told even if how the socket itself lost the port was not. */
@@ -676,6 +700,7 @@ static const struct CMUnitTest tests[] = {
 	FED_TEST(datagram_socket_is_released_by_its_close),
 	FED_TEST(datagram_socket_that_closes_without_its_port_lost_it_before),
 	FED_TEST(stream_socket_that_closes_without_its_port_lost_it_unseen),
+	FED_TEST(close_may_come_before_the_end),
 	FED_TEST(close_is_told_of_what_lives_on),
 	FED_TEST(lost_hold_ends_the_lifetime),
 	FED_TEST(lost_hold_leaves_the_other),

@@ -84,10 +84,13 @@ static struct twin_life *new_life(struct twin *twin, const struct event *e)
 
 static void learn(struct twin_life *life, const struct event *e)
 {
-	life->is.addr = e->addr;
-	/* A datagram socket keeps the first, until it connects. */
-	if (e->remote.family &&
-	    (life->is.remote.family == 0 || e->proto == IPPROTO_TCP || (e->flags & PW_F_UPDATE))) {
+	bool connects = e->proto == IPPROTO_TCP || (e->flags & PW_F_UPDATE) || e->how == PW_HOW_CONNECT;
+
+	/* A datagram socket keeps what it was bound to. */
+	if (e->proto == IPPROTO_TCP || life->is.addr.family == 0)
+		life->is.addr = e->addr;
+	/* And the first remote end, until it connects. */
+	if (e->remote.family && (life->is.remote.family == 0 || connects)) {
 		life->is.remote = e->remote;
 		life->is.remote_port = e->remote_port;
 	}
@@ -124,6 +127,7 @@ static void begin(struct twin *twin, const struct event *e)
 		life->approximate = true;
 	} else {
 		life->is.holds = HOLD_SOCK;
+		life->sk = e->sk;
 	}
 	if (seen_happen)
 		life->is.since = e->time;
@@ -207,6 +211,8 @@ static void feed_sock(struct twin *twin, const struct event *e)
 			begin(twin, e);
 		return;
 	}
+	if (!life->sk)
+		life->sk = e->sk;
 	if (!(e->flags & PW_F_ROW))
 		learn(life, e);
 	else if (!life->is.owner && !(e->flags & PW_F_UPDATE))
@@ -283,6 +289,8 @@ static void close_life(struct twin *twin, struct twin_life *life, const struct e
 	} else if (!tcp && e->port == life->is.port) {
 		mark_closed(twin, life, e);
 		take_away(twin, life, HOLD_SOCK, CAUSE_CLOSE, e->time, true);
+	} else if (tcp && life->sk && !(life->is.holds & HOLD_TW)) {
+		mark_closed(twin, life, e);
 	} else {
 		/* Its port went before, unseen. A TIME_WAIT lives on, and its socket is closed now. */
 		if (life->is.holds & HOLD_TW)

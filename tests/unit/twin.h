@@ -10,6 +10,7 @@
 
 struct twin_life {
 	struct told is;		/* what may be told of it now */
+	uint64_t sk;		/* where it can be looked at; 0: not known */
 	uint64_t tw;		/* kernel address of the TIME_WAIT that holds, or held last */
 	uint32_t error;		/* that ended the socket's hold */
 	uint32_t stale_error;	/* that lay in the socket when it took the port */

@@ -201,6 +201,8 @@ struct pw_settings {
 	__u32 by_port;		/* pw_ports[] is in force */
 	__u32 protos;		/* enum pw_proto mask; 0: any */
 	__u32 calls;		/* a hook asks for the socket that a thread binds or connects */
+	__u32 casts;		/* the kernel has bpf_rdonly_cast() */
+	__u32 pad;
 	char comm[PW_COMM];	/* only owners of this name; empty: any */
 };
 

@@ -9,6 +9,7 @@
 struct look {
 	struct sock *sk;
 	__u64 cookie;
+	__u64 now;		/* 0: the clock is read for the record */
 	__u8 remote[16] __attribute__((aligned(8)));
 	__u16 proto;
 	__u16 port;
@@ -24,7 +25,7 @@ static __always_inline __u32 netns_of(const struct look *look)
 {
 	const struct net *net = look->common.sk.skc_net.net;
 
-	return BPF_CORE_READ(net, ns.inum);
+	return field(struct net, net, ns.inum);
 }
 
 /* Fills all of it but the common part, which is read, and whether the port was asked for. */

@@ -50,12 +50,7 @@ struct {
  * slot overwrite each other, and what is lost by that is said twice or seen late, never wrongly.
  */
 #define SAID_SLOTS 65536
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SAID_SLOTS);
-	__type(key, __u32);
-	__type(value, __u64);		/* cookie << 16 | port that was said; by cookie */
-} said SEC(".maps");
+__u64 said[SAID_SLOTS] = {};	/* cookie << 16 | port that was said; by cookie */
 
 #define ASKED_SLOTS 4096
 struct {

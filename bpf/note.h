@@ -10,28 +10,20 @@
 
 static __always_inline bool already_said(__u64 cookie, __u16 port)
 {
-	__u32 slot = cookie & (SAID_SLOTS - 1);
-	__u64 *note = bpf_map_lookup_elem(&said, &slot);
-
-	return note && cookie && *note == (cookie << 16 | port);
+	return cookie && said[cookie & (SAID_SLOTS - 1)] == (cookie << 16 | port);
 }
 
 static __always_inline void forget_said(__u64 cookie)
 {
-	__u32 slot = cookie & (SAID_SLOTS - 1);
-	__u64 *note = bpf_map_lookup_elem(&said, &slot);
+	__u64 *note = &said[cookie & (SAID_SLOTS - 1)];
 
-	if (note && *note >> 16 == (cookie & 0xffffffffffffULL))
+	if (*note >> 16 == (cookie & 0xffffffffffffULL))
 		*note = 0;
 }
 
 static __always_inline void note_said(__u64 cookie, __u16 port)
 {
-	__u32 slot = cookie & (SAID_SLOTS - 1);
-	__u64 *note = bpf_map_lookup_elem(&said, &slot);
-
-	if (note)
-		*note = cookie << 16 | port;
+	said[cookie & (SAID_SLOTS - 1)] = cookie << 16 | port;
 }
 
 /* ---- notes for the length of a system call ---- */
@@ -148,7 +140,7 @@ static __always_inline void look_at_armed(struct look *look, const struct armed 
 {
 	struct sock *sk = (struct sock *)slot->sk;
 
-	look_at(look, sk, BPF_CORE_READ(sk, sk_protocol), PW_HOW_CONNECT);
+	look_at(look, sk, field(struct sock, sk, sk_protocol), PW_HOW_CONNECT);
 	look->cookie = slot->cookie;
 	/* Of io_uring: the thread's id may be another's by now, and the port told of by another hook. */
 	look->stranger = slot->process != process_mark(current_task());
@@ -157,7 +149,8 @@ static __always_inline void look_at_armed(struct look *look, const struct armed 
 	look->remote_port = slot->remote_port;
 	look->family = slot->family;
 	__builtin_memcpy(look->remote, slot->remote, 16);
-	if (bpf_ktime_get_boot_ns() - slot->time > ARMED_NS)
+	look->now = bpf_ktime_get_boot_ns();
+	if (look->now - slot->time > ARMED_NS)
 		look->flags |= PW_F_LATE;
 }
 

@@ -135,12 +135,15 @@ int connect6(struct bpf_sock_addr *ctx)
 
 static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct sock *sk = plain_sock(ctx->sk);
 	__u16 port = ctx->sk->src_port;
 	struct look look;
+	struct sock *sk;
 
-	if (already_said(read_cookie(sk), port))
+	/* A cast takes the typed pointer as it is. */
+	if (settings.casts ? already_said(cast(struct sock, ctx->sk)->__sk_common.skc_cookie.counter, port) :
+			     already_said(read_cookie(plain_sock(ctx->sk)), port))
 		return 1;
+	sk = plain_sock(ctx->sk);
 	look_at(&look, sk, ctx->protocol, PW_HOW_SEND);
 	if (!wanted_owner(current_task())) {
 		/* As at post_bind: so that no later hook takes it for new. */

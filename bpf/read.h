@@ -11,7 +11,22 @@
 #include "bpf/flavors.h"
 
 /*
- * A context's typed pointer as a plain one: the verifier refuses offsets on PTR_TO_SOCKET. The difference of two typed
+ * A kernel address, or a context's typed pointer, as one whose fields are loads that fault to 0, not calls: free, for the
+ * verifier makes a move of it. Since Linux 6.2; before, the calls stand.
+ */
+extern const volatile struct pw_settings settings;	/* maps.h */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+#define cast(type, pointer) ((type *)bpf_rdonly_cast((pointer), bpf_core_type_id_kernel(type)))
+
+/* One field: a load, or a call where there is no such cast; the verifier leaves only one of them. */
+#define field(type, pointer, at) (settings.casts ? cast(type, pointer)->at : BPF_CORE_READ((type *)(pointer), at))
+#define field_bits(type, pointer, at)                                        \
+	(settings.casts ? BPF_CORE_READ_BITFIELD(cast(type, pointer), at) : \
+			  BPF_CORE_READ_BITFIELD_PROBED((type *)(pointer), at))
+
+/*
+ * A context's typed pointer as a plain number: the verifier refuses offsets on PTR_TO_SOCKET. The difference of two typed
  * pointers is a plain number, and the task is to be had in both ways; reading the pointer from the stack takes longer.
  */
 static __always_inline struct sock *plain_sock(void *typed)
@@ -31,40 +46,62 @@ union common {
 	__u8 room[104];
 };
 
-/* The first of a socket that matters, in one read instead of one for each field. */
+/* The first of a socket that matters, in one read instead of one for each field; only the address family's own addresses. */
 static __always_inline void read_common(union common *to, const struct sock *sk)
 {
 	__u32 size = bpf_core_field_offset(struct sock_common, skc_cookie) + sizeof(__u64);
+	const struct sock_common *from;
 
-	if (size <= sizeof(*to))
-		bpf_probe_read_kernel(to, size, sk);
-	else
+	if (size > sizeof(*to)) {
 		__builtin_memset(to, 0, sizeof(*to));
+		return;
+	}
+	if (!settings.casts) {
+		bpf_probe_read_kernel(to, size, sk);
+		return;
+	}
+	from = cast(struct sock_common, sk);
+	to->sk.skc_daddr = from->skc_daddr;
+	to->sk.skc_rcv_saddr = from->skc_rcv_saddr;
+	to->sk.skc_dport = from->skc_dport;
+	to->sk.skc_num = from->skc_num;
+	to->sk.skc_family = from->skc_family;
+	to->sk.skc_state = from->skc_state;
+	to->sk.skc_net.net = from->skc_net.net;
+	to->sk.skc_cookie.counter = from->skc_cookie.counter;
+	if (from->skc_family != AF_INET6)
+		return;
+	for (int i = 0; i < 4; i++) {
+		to->sk.skc_v6_daddr.in6_u.u6_addr32[i] = from->skc_v6_daddr.in6_u.u6_addr32[i];
+		to->sk.skc_v6_rcv_saddr.in6_u.u6_addr32[i] = from->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+	}
 }
 
 static __always_inline __u64 read_cookie(const struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	return field(struct sock, sk, __sk_common.skc_cookie.counter);
 }
 
 static __always_inline __u32 read_netns(const struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	const struct net *net = field(struct sock, sk, __sk_common.skc_net.net);
+
+	return field(struct net, net, ns.inum);
 }
 
 static __always_inline bool read_locked(const struct sock *sk)
 {
-	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return field_bits(struct sock, sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
 }
 
 static __always_inline bool read_addr_locked(const struct sock *sk)
 {
-	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDADDR_LOCK;
+	return field_bits(struct sock, sk, sk_userlocks) & SOCK_BINDADDR_LOCK;
 }
 
 static __always_inline __u64 read_bucket(const struct sock *sk)
 {
-	return (__u64)BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_bind_hash);
+	return (__u64)field(struct inet_connection_sock, sk, icsk_bind_hash);
 }
 
 /* The port that a socket holds now, 0 if none. For TCP inet_num is set early and inet_sport stays stale: the bucket decides. */
@@ -72,7 +109,7 @@ static __always_inline __u16 read_held(const struct sock *sk, __u16 proto)
 {
 	if (proto == IPPROTO_TCP && !read_bucket(sk))
 		return 0;
-	return BPF_CORE_READ(sk, __sk_common.skc_num);
+	return field(struct sock, sk, __sk_common.skc_num);
 }
 
 /* enum pw_trait of what sockets and TIME_WAITs have in common. */
@@ -86,7 +123,7 @@ static __always_inline __u8 read_options(const struct sock_common *common)
 /* The port it had last, also when it was given back. */
 static __always_inline __u16 read_stale_port(const struct sock *sk)
 {
-	return bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+	return bpf_ntohs(field(struct inet_sock, sk, inet_sport));
 }
 
 /* The subflow that holds the port of an MPTCP socket; others are themselves. */
@@ -103,7 +140,7 @@ static __always_inline bool is_mptcp_subflow(const struct sock *sk, __u16 proto)
 {
 	if (proto != IPPROTO_TCP || !bpf_core_field_exists(struct tcp_sock, is_mptcp))
 		return false;
-	return BPF_CORE_READ((const struct tcp_sock *)sk, is_mptcp);
+	return field(struct tcp_sock, sk, is_mptcp);
 }
 
 /* enum pw_trait of a socket that is nobody's, whatever process is looked for. */
@@ -122,7 +159,9 @@ static __always_inline bool is_deferred(const struct sock *sk)
 {
 	if (bpf_core_field_exists(struct inet_sock___bit, defer_connect))
 		return BPF_CORE_READ_BITFIELD_PROBED((const struct inet_sock___bit *)sk, defer_connect);
-	return BPF_CORE_READ((const struct inet_sock___flags *)sk, inet_flags) & (1UL << INET_FLAGS_DEFER_CONNECT);
+	return (settings.casts ? ((struct inet_sock___flags *)cast(struct inet_sock, sk))->inet_flags :
+				 BPF_CORE_READ((const struct inet_sock___flags *)sk, inet_flags)) &
+	       (1UL << INET_FLAGS_DEFER_CONNECT);
 }
 
 /* References to a network namespace; 0 while it is taken down and after. */
@@ -166,7 +205,7 @@ static __always_inline bool is_kernel_thread(const struct task_struct *task)
 /* A socket that no process owns. A first MPTCP subflow is the kernel's too, but acts for the process at hand. */
 static __always_inline bool is_kernel_socket(const struct sock *sk, __u16 proto)
 {
-	if (!BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
+	if (!field_bits(struct sock, sk, sk_kern_sock))
 		return false;
 	return !is_mptcp_subflow(sk, proto);
 }

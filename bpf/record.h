@@ -42,7 +42,7 @@ __attribute__((noinline)) int record_process(void)
 	__u32 pid = task->tgid;
 	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
 	struct seen now = { .start = start, .exec_id = exec_id };
-	__u64 mark = start ^ (__u64)exec_id << 40;
+	__u64 mark = process_mark(task);
 	__u32 slot = pid & (TOLD_SLOTS - 1);
 	__u64 *told = bpf_map_lookup_elem(&told_last, &slot);
 	struct pw_process *process;
@@ -71,7 +71,6 @@ __attribute__((noinline)) int record_process(void)
 	return 0;
 }
 
-/* Pointers by calls, but for one: a typed load of one costs the verifier a search of the kernel's BTF by name. */
 static __always_inline void fill_owner_of(struct pw_sock *record, struct task_struct *task)
 {
 	struct task_struct *leader = task->group_leader;
@@ -79,16 +78,27 @@ static __always_inline void fill_owner_of(struct pw_sock *record, struct task_st
 	record->pid = task->tgid;
 	record->start = leader->start_boottime;
 	record->exec_id = task->self_exec_id;
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &leader->comm);
+	record->uid = settings.casts ? cast(struct task_struct, task)->cred->uid.val : BPF_CORE_READ(task, cred, uid.val);
+	record->cgroup = settings.casts ? cast(struct task_struct, task)->cgroups->dfl_cgrp->kn->id :
+					  BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	((__u64 *)record->comm)[0] = *(__u64 *)&leader->comm[0];
+	((__u64 *)record->comm)[1] = *(__u64 *)&leader->comm[8];
 }
 
-/* The process at hand; global, as above. */
+/* The process at hand, told of before if it was not; global, as above. */
 __attribute__((noinline)) int fill_owner(struct pw_sock *record)
 {
-	if (record)
-		fill_owner_of(record, current_task());
+	__u64 *told, mark;
+	__u32 slot;
+
+	if (!record)
+		return 0;
+	fill_owner_of(record, current_task());
+	mark = record->start ^ (__u64)record->exec_id << 40;
+	slot = record->pid & (TOLD_SLOTS - 1);
+	told = bpf_map_lookup_elem(&told_last, &slot);
+	if (!told || *told != mark)
+		record_process();
 	return 0;
 }
 
@@ -107,7 +117,7 @@ static __always_inline void fill_socket(struct pw_sock *record, const struct loo
 	record->proto = look->proto;
 	record->family = family;
 	record->how = look->how;
-	record->head.error = BPF_CORE_READ(sk, sk_err);
+	record->head.error = field(struct sock, sk, sk_err);
 	if (family == AF_INET6) {
 		__builtin_memcpy(record->v6.addr, &common->skc_v6_rcv_saddr, 16);
 		__builtin_memcpy(record->v6.remote, look->family ? (void *)look->remote : (void *)&common->skc_v6_daddr, 16);
@@ -124,14 +134,12 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	__u32 size = look->common.sk.skc_family == AF_INET6 ? sizeof(struct pw_sock) : PW_SOCK_V4;
 	struct pw_sock record = {};
 
-	if (owner) {
+	if (owner)
 		fill_owner(&record);
-		record_process();
-	}
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))
 		note_said(look->cookie, look->port);
-	head_on(&record.head, bpf_ktime_get_boot_ns(), PW_SOCK, size);
+	head_on(&record.head, look->now ? look->now : bpf_ktime_get_boot_ns(), PW_SOCK, size);
 	fill_socket(&record, look);
 	return put(&record, size);
 }
@@ -225,7 +233,8 @@ __attribute__((noinline)) int fill_closer(struct pw_close *record)
 	if (!record || (__u32)task->tgid == tracer)
 		return 0;
 	record->pid = task->tgid;
-	bpf_probe_read_kernel(record->comm, sizeof(record->comm), &task->group_leader->comm);
+	((__u64 *)record->comm)[0] = *(__u64 *)&task->group_leader->comm[0];
+	((__u64 *)record->comm)[1] = *(__u64 *)&task->group_leader->comm[8];
 	return 0;
 }
 

@@ -20,9 +20,9 @@ static __always_inline void observe_tcp_close(const struct sock *sk, __u64 cooki
 		record_free(error, cookie, read_stale_port(sk), left, held);
 }
 
-static __always_inline bool accepted_in_passing(const struct sock_common *common, __u16 proto)
+static __always_inline bool accepted_in_passing(const struct sock *sk, __u16 proto)
 {
-	return proto == IPPROTO_TCP && !common->skc_cookie.counter && common->skc_state == TCP_ESTABLISHED;
+	return proto == IPPROTO_TCP && !read_cookie(sk) && field(struct sock, sk, __sk_common.skc_state) == TCP_ESTABLISHED;
 }
 
 /* May this port, of which nothing was said, be the socket's own? No accepted socket is in these states with one. */
@@ -35,15 +35,6 @@ static __always_inline bool late_port(const struct look *look)
 	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || look->flags & PW_F_LOCKED;
 }
 
-/* Is this port one to be told of late? Looks at the lock only then. */
-static __always_inline bool is_unsaid(struct look *look)
-{
-	if (!look->port || by_owner() || already_said(look->cookie, look->port))
-		return false;
-	look_at_lock(look);
-	return late_port(look);
-}
-
 /*
  * The last descriptor of a socket is closed. A macro like observe(); sk_ is the
  * plain pointer, of an MPTCP socket its first subflow: then outer_ is
@@ -52,11 +43,13 @@ static __always_inline bool is_unsaid(struct look *look)
 #define observe_release(ctx, sk_, proto_, outer_)                                                         \
 	({                                                                                        \
 		struct look end_;                                                                 \
-		read_common(&end_.common, sk_);                                                   \
-		if (!accepted_in_passing(&end_.common.sk, proto_)) {                                 \
-			look_on(&end_, sk_, proto_, PW_HOW_NONE);                                 \
-			end_.cookie = end_.common.sk.skc_cookie.counter;                             \
-			if (is_unsaid(&end_)) {                                                   \
+		if (!accepted_in_passing(sk_, proto_)) {                                          \
+			end_.cookie = read_cookie(sk_);                                             \
+			end_.port = read_held(sk_, proto_);                                         \
+			end_.common.sk.skc_state = field(struct sock, sk_, __sk_common.skc_state);       \
+			if (end_.port && !by_owner() && !already_said(end_.cookie, end_.port) &&     \
+			    (look_at(&end_, sk_, proto_, PW_HOW_NONE),                              \
+			     end_.cookie = end_.common.sk.skc_cookie.counter, late_port(&end_))) {      \
 				end_.flags |= PW_F_LATE;                                          \
 				end_.stranger = !is_armed(sk_, end_.cookie);                      \
 				if (end_.cookie || outer_ == IPPROTO_TCP || proto_ != IPPROTO_TCP) \

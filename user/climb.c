@@ -203,10 +203,13 @@ static int compare_functions(const void *left, const void *right)
 	return strcmp(a->name, b->name);
 }
 
+#define CAST "bpf_rdonly_cast"	/* not a function that a program stands on, but one that it calls */
+
 static int gather_functions(struct asking *asking)
 {
 	const struct bpf_program *program = NULL;
 
+	asking->functions[asking->count++].name = CAST;
 	while ((program = bpf_object__next_program(asking->skel->obj, (struct bpf_program *)program))) {
 		const char *name = function_of(asking, bpf_program__name(program));
 
@@ -264,6 +267,7 @@ static int ask_kernel(struct climb *c)
 		return -errno;
 	r = gather_functions(&asking);
 	if (!r) {
+		c->casts = find_function(&asking, CAST)->id;
 		ask_kinds(c, &asking);
 		ask_functions(c, &asking);
 	}
@@ -286,6 +290,7 @@ static void configure(struct portwake_bpf *skel, const struct climb *c, const st
 	*settings = o->settings;
 	settings->wake_bytes = ring_size / 8;
 	settings->tw_handler = c->tw_handler;
+	settings->casts = c->casts;
 	if (on_rung(c, ladder_hook("bind-denied"), "fentry"))
 		settings->denied |= PW_DENIALS_BIND;
 	if (on_rung(c, ladder_hook("connect-denied"), "fentry"))

@@ -38,6 +38,7 @@ struct climb {
 	char passed[LADDER_HOOKS][CLIMB_PASSED];	/* why each better rung was passed over */
 	bool grounded;		/* probe_options.iterators_only */
 	uint64_t tw_handler;	/* address of tw_timer_handler(); 0: not needed, or hidden */
+	bool casts;		/* the kernel has bpf_rdonly_cast(): fields are loads */
 };
 
 /* climb: zeroed. 0, or -errno: then climb_missing() tells whether too little is left. climb_down() in any case. */

@@ -191,10 +191,23 @@ static __always_inline struct task_struct *current_task(void)
 	return bpf_get_current_task_btf();
 }
 
-/* Tells a process and its exec from others of its pid. */
-static __always_inline __u64 process_mark(const struct task_struct *task)
+/* A pointer that is loaded through a typed one costs the verifier a search of the kernel's BTF by name: not through a cast. */
+static __always_inline struct task_struct *leader_of(struct task_struct *task)
 {
-	return task->group_leader->start_boottime ^ (__u64)task->self_exec_id << 40;
+	return settings.casts ? cast(struct task_struct, task)->group_leader : task->group_leader;
+}
+
+/* Two loads instead of a call. */
+static __always_inline void read_comm(char to[PW_COMM], const struct task_struct *task)
+{
+	((__u64 *)to)[0] = *(__u64 *)&task->comm[0];
+	((__u64 *)to)[1] = *(__u64 *)&task->comm[8];
+}
+
+/* Tells a process and its exec from others of its pid. */
+static __always_inline __u64 process_mark(struct task_struct *task)
+{
+	return leader_of(task)->start_boottime ^ (__u64)task->self_exec_id << 40;
 }
 
 static __always_inline bool is_kernel_thread(const struct task_struct *task)

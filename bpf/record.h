@@ -40,7 +40,7 @@ __attribute__((noinline)) int record_process(void)
 {
 	struct task_struct *task = current_task();
 	__u32 pid = task->tgid;
-	__u64 start = task->group_leader->start_boottime, exec_id = task->self_exec_id;
+	__u64 start = leader_of(task)->start_boottime, exec_id = task->self_exec_id;
 	struct seen now = { .start = start, .exec_id = exec_id };
 	__u64 mark = process_mark(task);
 	__u32 slot = pid & (TOLD_SLOTS - 1);
@@ -73,7 +73,7 @@ __attribute__((noinline)) int record_process(void)
 
 static __always_inline void fill_owner_of(struct pw_sock *record, struct task_struct *task)
 {
-	struct task_struct *leader = task->group_leader;
+	struct task_struct *leader = leader_of(task);
 
 	record->pid = task->tgid;
 	record->start = leader->start_boottime;
@@ -81,8 +81,7 @@ static __always_inline void fill_owner_of(struct pw_sock *record, struct task_st
 	record->uid = settings.casts ? cast(struct task_struct, task)->cred->uid.val : BPF_CORE_READ(task, cred, uid.val);
 	record->cgroup = settings.casts ? cast(struct task_struct, task)->cgroups->dfl_cgrp->kn->id :
 					  BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	((__u64 *)record->comm)[0] = *(__u64 *)&leader->comm[0];
-	((__u64 *)record->comm)[1] = *(__u64 *)&leader->comm[8];
+	read_comm(record->comm, leader);
 }
 
 /* The process at hand, told of before if it was not; global, as above. */
@@ -233,8 +232,7 @@ __attribute__((noinline)) int fill_closer(struct pw_close *record)
 	if (!record || (__u32)task->tgid == tracer)
 		return 0;
 	record->pid = task->tgid;
-	((__u64 *)record->comm)[0] = *(__u64 *)&task->group_leader->comm[0];
-	((__u64 *)record->comm)[1] = *(__u64 *)&task->group_leader->comm[8];
+	read_comm(record->comm, leader_of(task));
 	return 0;
 }
 

@@ -84,7 +84,7 @@ static __always_inline void fill_owner_of(struct pw_sock *record, struct task_st
 	read_comm(record->comm, leader);
 }
 
-/* The process at hand, told of before if it was not; global, as above. */
+/* The process at hand. 1: it may not have been told of. Global, as above; and beside that, for the stack of a chain of calls. */
 __attribute__((noinline)) int fill_owner(struct pw_sock *record)
 {
 	__u64 *told, mark;
@@ -96,9 +96,7 @@ __attribute__((noinline)) int fill_owner(struct pw_sock *record)
 	mark = record->start ^ (__u64)record->exec_id << 40;
 	slot = record->pid & (TOLD_SLOTS - 1);
 	told = bpf_map_lookup_elem(&told_last, &slot);
-	if (!told || *told != mark)
-		record_process();
-	return 0;
+	return !told || *told != mark;
 }
 
 static __always_inline void fill_socket(struct pw_sock *record, const struct look *look)
@@ -133,8 +131,8 @@ static __always_inline bool record_sock(const struct look *look, bool owner)
 	__u32 size = look->common.sk.skc_family == AF_INET6 ? sizeof(struct pw_sock) : PW_SOCK_V4;
 	struct pw_sock record = {};
 
-	if (owner)
-		fill_owner(&record);
+	if (owner && fill_owner(&record))
+		record_process();
 	/* Also when it is lost: that is counted now, and must not be told or counted again at the close. */
 	if (!(look->flags & PW_F_UPDATE))
 		note_said(look->cookie, look->port);

@@ -417,6 +417,10 @@ static int report(struct recorder *r, struct run_result *result, int e)
 	if (e == -EOWNERDEAD)
 		snprintf(result->why, sizeof(result->why), "its broker, process %d, is gone, and with it every hook: "
 			 "start portwake again", broker_pid(r->broker));
+	if (e == -ETIMEDOUT && r->broker)
+		snprintf(result->why, sizeof(result->why), "its broker, process %d, does not answer: see in "
+			 "/proc/%d/stack what it waits for, a mount that hangs maybe; then start portwake again",
+			 broker_pid(r->broker), broker_pid(r->broker));
 	return tracing_report(r->options, result, e);
 }
 

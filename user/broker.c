@@ -3,18 +3,24 @@
 #include "user/broker.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "user/broker_serve.h"
 #include "user/budget.h"
 #include "user/clock.h"
 #include "user/mem.h"
 
-#define PATIENCE_MS 30000	/* for an answer that is needed */
-#define PATIENCE_NAME_MS 100	/* for one that can be done without */
+#define PATIENCE_MS 10000	/* for an answer that is needed: nobody gives the service manager a sign of life meanwhile, */
+#define PATIENCE_SNAPSHOT_MS 20000	/* nor for a snapshot, of sockets by the million maybe */
+#define PATIENCE_SIGNAL_MS 2000	/* for a signal's having been sent: who sent it to us waits */
+#define PATIENCE_NAME_MS 100	/* for an answer that can be done without */
+#define PATIENCE_HURRY_MS 2000	/* for any, once a signal tells us to end */
+#define SLICE_MS 100		/* between looks for a signal */
 #define PUMP_MS 10		/* while a snapshot is taken */
 #define BUDGET_NS 500000000	/* of questions for names at once; it fills up again, */
 #define BUDGET_SHARE 4		/* by one part in so many of the time that passes */
@@ -67,16 +73,49 @@ static int receive(struct broker *b)
 	return 0;
 }
 
-/* Until the next answer to the last question; those to questions given up are passed over. pump: NULL, or called meanwhile. */
+/* Told to end: the signal is blocked, and waits until the loop reads it, once this question is done. */
+static bool is_hurried(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+}
+
+/* A machine that sleeps is not waited for: this clock stands still meanwhile. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* When patience ends. */
+struct deadline {
+	int64_t at_ms;
+	bool hurried;
+};
+
+static int left_ms(struct deadline *d)
+{
+	int64_t now = now_ms(), hurry = now + PATIENCE_HURRY_MS;
+
+	if (!d->hurried && is_hurried()) {
+		d->hurried = true;
+		d->at_ms = hurry < d->at_ms ? hurry : d->at_ms;
+	}
+	return now < d->at_ms ? (int)(d->at_ms - now) : 0;
+}
+
+/* Until the next answer to the last question; those to questions given up are passed over. taker: NULL, or pumps meanwhile. */
 static int await(struct broker *b, int patience_ms, const struct view_taker *taker)
 {
-	uint64_t end = now_boottime() + (uint64_t)patience_ms * 1000000;
+	struct deadline deadline = { .at_ms = now_ms() + patience_ms };
 	struct pollfd fd = { .fd = b->socket, .events = POLLIN };
+	int slice = taker ? PUMP_MS : SLICE_MS;
 
 	for (;;) {
-		uint64_t now = now_boottime();
-		int left = now < end ? (int)((end - now) / 1000000) + 1 : 0;
-		int r = receive(b);
+		int r = receive(b), left;
 
 		if (!r && b->answer.number == b->number)
 			return 0;
@@ -84,9 +123,10 @@ static int await(struct broker *b, int patience_ms, const struct view_taker *tak
 			return r;
 		if (!r)
 			continue;
-		if (!left && !taker)
+		left = left_ms(&deadline);
+		if (!left)
 			return -ETIMEDOUT;
-		poll(&fd, 1, taker ? PUMP_MS : left);
+		poll(&fd, 1, left < slice ? left : slice);
 		r = taker ? taker->pump(taker->arg) : 0;
 		if (r)
 			return r;
@@ -174,7 +214,7 @@ static int snapshot(void *arg, const struct view_taker *taker)
 	int r = put(b, BROKER_SNAPSHOT, 0);
 
 	if (!r)
-		r = await(b, PATIENCE_MS, taker);
+		r = await(b, PATIENCE_SNAPSHOT_MS, taker);
 	if (!r)
 		r = b->answer.error;
 	return r ? r : fetch_rows(b, taker);
@@ -229,7 +269,7 @@ static int send_signal(void *arg, int sig)
 	struct broker *b = arg;
 
 	b->question.signal = (uint64_t)sig;
-	return ask(b, BROKER_SIGNAL, 0, PATIENCE_MS);
+	return ask(b, BROKER_SIGNAL, 0, PATIENCE_SIGNAL_MS);
 }
 
 static int fd_of(void *arg)

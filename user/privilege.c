@@ -149,8 +149,9 @@ static const int calls_common[] = {
 /* Of the recorder: its loop, and what SQLite does to a file. */
 static const int calls_record[] = {
 	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(rt_sigtimedwait),
-	SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
-	SCMP_SYS(fallocate), SCMP_SYS(flock), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(statfs),
+	SCMP_SYS(rt_sigpending), SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(flock), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+	SCMP_SYS(statfs),
 };
 
 /* Of the broker: other namespaces, BPF objects, cgroups by their id, the database's files. */

@@ -212,18 +212,22 @@ static int take_snapshot(struct run *run)
 	return r ? r : run->broken;
 }
 
-/* Tells the gap, then looks at the world anew: what was released in it ends as unknown. */
-static int close_gap(struct run *run, uint64_t now)
+static void tell_gap(struct run *run, uint64_t now)
 {
 	struct gap gap = run->gap;
 	struct change change = { .what = WHAT_GAP, .time = now, .gap = &gap, .exact = true };
-	int r;
 
 	gap.until = now;
 	run->gap = (struct gap){ 0 };
 	run->clean_at = now;
 	on_change(run, &change);
-	r = take_snapshot(run);
+}
+
+/* At the world, after a gap: what was released in it ends as unknown. */
+static int look_anew(struct run *run)
+{
+	int r = take_snapshot(run);
+
 	return r ? r : merge_look(&run->merge, MERGE_ALL, true);
 }
 
@@ -236,7 +240,9 @@ static int watch_losses(struct run *run, bool ending)
 		return 0;
 	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))
 		return 0;
-	r = close_gap(run, now);
+	tell_gap(run, now);
+	/* Who does not even say how much was lost is not waited for. */
+	r = rising < 0 ? rising : look_anew(run);
 	if (rising < 0)
 		run->clean_at = sure;
 	run->gap_closed = now_boottime();
@@ -365,7 +371,7 @@ static int loop(struct run *run)
 	end = now_boottime();
 	run->result->elapsed_ns = end - run->ready_at;
 	/* What the ring has is told, also when no more will come. */
-	if (!r || r == -EOWNERDEAD) {
+	if (!r || r == -EOWNERDEAD || r == -ETIMEDOUT) {
 		int rest = consume(run);
 
 		r = r ? r : rest;

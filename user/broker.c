@@ -2,6 +2,7 @@
 /* The recorder's side of the socket, and the fork. */
 #include "user/broker.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define PATIENCE_SIGNAL_MS 2000	/* for a signal's having been sent: who sent it to us waits */
 #define PATIENCE_NAME_MS 100	/* for an answer that can be done without */
 #define PATIENCE_HURRY_MS 2000	/* for any, once a signal tells us to end */
+#define PATIENCE_END_MS 1000	/* for its end */
 #define SLICE_MS 100		/* between looks for a signal */
 #define PUMP_MS 10		/* while a snapshot is taken */
 #define BUDGET_NS 500000000	/* of questions for names at once; it fills up again, */
@@ -28,6 +30,7 @@
 struct broker {
 	pid_t pid;
 	int socket;
+	int lifeline;			/* a pipe's end: with it, closed by whatever, the kernel ends the broker */
 	uint32_t number;		/* of the last question */
 	const struct probe *probe;
 	struct budget budget;
@@ -381,10 +384,21 @@ bool broker_left(struct broker *b, char *out, size_t size)
 
 /* ---- beginning and end ---- */
 
-static void become_broker(const struct broker_options *o, int socket) __attribute__((noreturn));
+static void become_broker(const struct broker_options *o, int socket, int lifeline) __attribute__((noreturn));
+
+/*
+ * SIGKILL once nobody holds the other end of the pipe: also to a broker that is stopped or hangs, which sees no end of its
+ * socket. The signal of a parent's death (PR_SET_PDEATHSIG) does not come: the recorder may not send one to root.
+ */
+static void tie_to(int lifeline)
+{
+	if (fcntl(lifeline, F_SETOWN, getpid()) < 0 || fcntl(lifeline, F_SETSIG, SIGKILL) < 0 ||
+	    fcntl(lifeline, F_SETFL, O_ASYNC) < 0)
+		_exit(1);
+}
 
 /* Its first message says how it came up. */
-static void become_broker(const struct broker_options *o, int socket)
+static void become_broker(const struct broker_options *o, int socket, int lifeline)
 {
 	struct broker_serve serve = {
 		.socket = socket, .probe = o->probe, .filter = o->filter, .dbfile = o->dbfile,
@@ -394,6 +408,7 @@ static void become_broker(const struct broker_options *o, int socket)
 
 	if (!first)
 		_exit(1);
+	tie_to(lifeline);
 	if (o->command)
 		serve.command = (int)syscall(SYS_pidfd_open, o->command, 0);
 	first->error = privilege_keep_some(o->command, first->text, sizeof(first->text));
@@ -404,18 +419,25 @@ static void become_broker(const struct broker_options *o, int socket)
 
 static int fork_broker(struct broker *b, const struct broker_options *options)
 {
-	int ends[2];
+	_cleanup_close_ int socket = -1, lifeline = -1;
+	int ends[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	b->pid = fork();
-	if (!b->pid) {
-		close(ends[0]);
-		become_broker(options, ends[1]);
-	}
-	close(ends[1]);
 	b->socket = ends[0];
-	return b->pid < 0 ? -errno : 0;
+	socket = ends[1];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	lifeline = ends[0];
+	b->lifeline = ends[1];
+	b->pid = fork();
+	r = b->pid < 0 ? -errno : 0;
+	if (!b->pid) {
+		close(b->socket);
+		close(b->lifeline);
+		become_broker(options, socket, lifeline);
+	}
+	return r;
 }
 
 int broker_start(const struct broker_options *options, struct broker **out, char *why, size_t why_size)
@@ -425,7 +447,7 @@ int broker_start(const struct broker_options *options, struct broker **out, char
 
 	if (!b)
 		return -ENOMEM;
-	b->socket = -1;
+	b->socket = b->lifeline = -1;
 	b->files = STORE_FILES_INIT;
 	b->probe = options->probe;
 	b->budget = (struct budget){
@@ -445,6 +467,18 @@ int broker_start(const struct broker_options *options, struct broker **out, char
 	return r;
 }
 
+static bool has_ended(pid_t pid, int patience_ms)
+{
+	struct timespec wait = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < patience_ms; i++) {
+		if (waitpid(pid, NULL, WNOHANG))
+			return true;
+		nanosleep(&wait, NULL);
+	}
+	return false;
+}
+
 void broker_free(struct broker **broker)
 {
 	struct broker *b = *broker;
@@ -452,8 +486,11 @@ void broker_free(struct broker **broker)
 	if (!b)
 		return;
 	close_fd(&b->socket);
-	while (b->pid > 0 && waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (b->pid > 0 && !has_ended(b->pid, PATIENCE_END_MS)) {
+		close_fd(&b->lifeline);
+		has_ended(b->pid, PATIENCE_END_MS);
+	}
+	close_fd(&b->lifeline);
 	store_files_close(&b->files);
 	pw_free(b);
 	*broker = NULL;

@@ -721,6 +721,37 @@ static void nothing_outlives_the_recorder(void **state)
 	remove_dir(&r);
 }
 
+/* Stopped, it sees no end of its socket. */
+static void hung_broker_does_not_outlive_the_recorder(void **state)
+{
+	struct recording r;
+
+	(void)state;
+	begin(&r, NULL);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	assert_int_equal(kill(r.run->pid, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 128 + SIGKILL);
+	assert_true(run_until(is_gone, &r.broker, WITHIN));
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
+/* Nor is it waited for: the manager may be told that something is amiss, but not have to kill. */
+static void ends_beside_a_hung_broker(void **state)
+{
+	struct recording r;
+
+	(void)state;
+	begin(&r, NULL);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	assert_int_equal(kill(r.run->pid, SIGTERM), 0);
+	assert_true(run_wait(r.run, WITHIN) >= 0);
+	assert_true(strstr(r.run->talk, "written to"));
+	assert_true(run_until(is_gone, &r.broker, WITHIN));
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
 static void ends_with_its_broker(void **state)
 {
 	struct recording r;
@@ -986,6 +1017,8 @@ static const struct plain list[] = {
 	{ "record/log_that_a_reader_holds_is_kept", log_that_a_reader_holds_is_kept },
 	{ "record/log_of_a_recorder_that_was_killed_is_kept", log_of_a_recorder_that_was_killed_is_kept },
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
+	{ "record/hung_broker_does_not_outlive_the_recorder", hung_broker_does_not_outlive_the_recorder },
+	{ "record/ends_beside_a_hung_broker", ends_beside_a_hung_broker },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
 	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
 	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },

@@ -44,6 +44,24 @@ static struct broker *start_stopped(void)
 	return broker;
 }
 
+static void assert_gone(pid_t pid)
+{
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+static void its_end_is_not_waited_for(void **state)
+{
+	struct broker *broker = start_stopped();
+	pid_t pid = broker_pid(broker);
+	uint64_t began = now_boottime();
+
+	(void)state;
+	broker_free(&broker);
+	assert_true(now_boottime() - began < LONG_NS);
+	assert_gone(pid);
+}
+
 static void signal_cuts_patience_short(void **state)
 {
 	struct view_taker taker = { .row = on_row, .pump = pump };
@@ -73,6 +91,7 @@ static void signal_cuts_patience_short(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(its_end_is_not_waited_for),
 	cmocka_unit_test(signal_cuts_patience_short),
 };
 

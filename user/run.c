@@ -26,7 +26,7 @@
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define BATCH_BYTES 524288		/* of a ring, that one probe_consume() empties at least: 16384 of the smallest records */
 #define MMAP_THRESHOLD 131072
-#define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
+#define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it, and after */
 #define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
 #define REST_FACTOR 5			/* after a snapshot, none for so many times its own length */
 #define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
@@ -496,24 +496,30 @@ static int begin(struct run *run)
 	return r;
 }
 
-/* We end first: the command is told to, then made to, as timeout(1) does. */
+/* We end first: the command is told to, then made to, as timeout(1) does. Without whom signals go by, it cannot be. */
 static void end_command(struct run *run)
 {
 	struct timespec wait = { .tv_nsec = 20000000 };
 	bool begun = run->child.gate < 0;
+	int failed = 0;
 
-	for (int i = 0; run->child.pid > 0; i++) {
-		if (i == 0 || i == COMMAND_WAITS)
-			signal_command(run, begun && i == 0 ? SIGTERM : SIGKILL);
+	/* One that has not begun ends by itself, once nobody has that pipe's end. */
+	close_fd(&run->child.gate);
+	for (int i = 0; run->child.pid > 0 && !failed && i < 2 * COMMAND_WAITS; i++) {
+		if (i == 0 && begun)
+			signal_command(run, SIGTERM);
+		else if (i == 0 || i == COMMAND_WAITS)
+			failed = signal_command(run, SIGKILL);
 		nanosleep(&wait, NULL);
 		reap(run);
 	}
+	if (run->child.pid > 0 && begun)
+		log_warn("%s, process %d, could not be ended: it runs on", run->options->command[0], run->child.pid);
 }
 
 static void end(struct run *run)
 {
 	end_command(run);
-	close_fd(&run->child.gate);
 	denials_free(&run->denials);
 	tracker_free(&run->tracker);
 	probe_free(&run->probe);

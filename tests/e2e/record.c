@@ -61,8 +61,8 @@ static bool is_ready(void *arg)
 	return run->out < 0 || run_has(run, KIND_READY);
 }
 
-/* The first of its children that lives. */
-static pid_t child_of(pid_t pid)
+/* The first of its children that lives, but for that one. */
+static pid_t other_child_of(pid_t pid, pid_t but)
 {
 	char path[64];
 	int child = 0;
@@ -71,10 +71,17 @@ static pid_t child_of(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
 	file = fopen(path, "re");
 	assert_non_null(file);
-	if (fscanf(file, "%d", &child) != 1)
-		child = 0;
+	do {
+		if (fscanf(file, "%d", &child) != 1)
+			child = 0;
+	} while (child && child == but);
 	fclose(file);
 	return child;
+}
+
+static pid_t child_of(pid_t pid)
+{
+	return other_child_of(pid, 0);
 }
 
 static void start(struct recording *r, const char *const *more, const struct run_options *options)
@@ -840,6 +847,36 @@ static void command_is_ended(void **state)
 	end(&r, 128 + SIGTERM);
 }
 
+static bool is_told_of_broker(void *arg)
+{
+	const struct run *run = arg;
+
+	return strstr(run->talk, "is gone, and with it every hook");
+}
+
+/* Nobody is left that may end it. */
+static void command_outlives_the_broker(void **state)
+{
+	char words[40];
+	pid_t command, broker;
+	struct recording r;
+
+	(void)state;
+	make_dir(&r);
+	start(&r, ARGS("--", "/bin/sleep", "1000"), &(struct run_options){ 0 });
+	command = r.broker;
+	broker = other_child_of(r.run->pid, command);
+	assert_int_equal(kill(broker, SIGKILL), 0);
+	snprintf(words, sizeof(words), "process %d, could not be ended", command);
+	if (!run_until(is_told_of_broker, r.run, WITHIN) || !strstr(r.run->talk, words))
+		fail_msg("no word of command %d and broker %d: %s", command, broker, r.run->talk);
+	/* It has our stderr: that ends with it. */
+	assert_int_equal(kill(command, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
 /* ---- a service manager ---- */
 
 static int manager_socket(struct sockaddr_un *name, socklen_t *length)
@@ -1024,6 +1061,7 @@ static const struct plain list[] = {
 	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },
 	{ "record/command_ends_it", command_ends_it },
 	{ "record/command_is_ended", command_is_ended },
+	{ "record/command_outlives_the_broker", command_outlives_the_broker },
 	{ "record/tells_its_manager", tells_its_manager },
 	{ "record/bad_usage", bad_usage },
 	{ "record/strange_files", strange_files },

@@ -277,9 +277,11 @@ static int start_broker(struct recorder *r, const struct run_attached *attached,
 static int on_attached(void *arg, struct run_attached *attached, char *why, size_t size)
 {
 	struct recorder *r = arg;
-	int e = start_broker(r, attached, why, size);
+	int e = privilege_let_go(why, size);
 
 	r->refused = true;
+	if (!e)
+		e = start_broker(r, attached, why, size);
 	if (e)
 		return e;
 	e = probe_let_go(attached->probe);

@@ -89,6 +89,36 @@ int privilege_user(struct privilege_user *out, bool *made, char *why, size_t why
 	return -EINVAL;
 }
 
+/* ---- descriptors ---- */
+
+/* Each of our own is closed by an exec: what is not came over one. */
+static int close_inherited(void)
+{
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	if (!fds)
+		return -errno;
+	while ((entry = readdir(fds))) {
+		int fd = atoi(entry->d_name), flags = fcntl(fd, F_GETFD);
+
+		if (fd > STDERR_FILENO && flags >= 0 && !(flags & FD_CLOEXEC))
+			close(fd);
+	}
+	return 0;
+}
+
+int privilege_let_go(char *why, size_t why_size)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+		return failed("/dev/null", errno, why, why_size);
+	r = close_inherited();
+	return r ? failed("/proc/self/fd", -r, why, why_size) : 0;
+}
+
 /* ---- capabilities ---- */
 
 /* Empties the bounding set but for these: what an execve() could give back. */

@@ -267,6 +267,47 @@ static void recorder_is_powerless(void **state)
 	end(&r, 0);
 }
 
+#define LEFT_FD 8
+
+/* As a shell does by `exec 8<FILE`, and by <FILE. */
+static void leave_open(void *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	/* It may be that very number. */
+	if (dup2(fd, STDIN_FILENO) < 0 || dup2(STDIN_FILENO, LEFT_FD) < 0)
+		_exit(99);
+}
+
+static void assert_stdin_is_null(pid_t pid)
+{
+	char path[64], link[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", pid);
+	assert_true(readlink(path, link, sizeof(link) - 1) > 0);
+	assert_string_equal(link, "/dev/null");
+}
+
+/* But the command, to which it was left. */
+static void keeps_nothing_that_was_left_open(void **state)
+{
+	char secret[] = "/etc/passwd";
+	struct recording r;
+	pid_t command;
+
+	(void)state;
+	make_dir(&r);
+	start(&r, ARGS("--", "/bin/sleep", "1000"), &(struct run_options){ .before_exec = leave_open, .arg = secret });
+	command = r.broker;
+	r.broker = other_child_of(r.run->pid, command);
+	assert_int_equal(count_links(command, secret), 2);
+	assert_int_equal(count_links(r.run->pid, secret), 0);
+	assert_int_equal(count_links(r.broker, secret), 0);
+	assert_stdin_is_null(r.run->pid);
+	assert_stdin_is_null(r.broker);
+	end(&r, 128 + SIGTERM);
+}
+
 /* ---- what it sees without privilege ---- */
 
 #define OLD_PORT 8101		/* and the next three: taken before it began */
@@ -1046,6 +1087,7 @@ static void takes_root(void **state)
 
 static const struct plain list[] = {
 	{ "record/recorder_is_powerless", recorder_is_powerless },
+	{ "record/keeps_nothing_that_was_left_open", keeps_nothing_that_was_left_open },
 	{ "record/sees_without_privilege", sees_without_privilege },
 	{ "record/explains_without_privilege", explains_without_privilege },
 	{ "record/files_are_the_users", files_are_the_users },

@@ -800,6 +800,46 @@ static void ends_beside_a_hung_broker(void **state)
 	remove_dir(&r);
 }
 
+#define WAITS_PORT 8144
+
+/* A TIME_WAIT's end has no hook on each rung: it is looked at every second. */
+static void time_wait(struct work *w)
+{
+	struct wsock s = ws_open_as(w, FAM_V4, IPPROTO_TCP);
+
+	work_step(w);
+	ws_bind(&s, WAITS_PORT);
+	ws_connect_ok(&s, WAITS_PORT);
+	ws_close_waits(&s);
+	work_step(w);
+}
+
+/* In the middle of a question that it cannot go on without. */
+static void says_that_its_broker_hangs(void **state)
+{
+	struct stage *stage = stage_new("a question to a broker that hangs");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, time_wait);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(300);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	run_sleep(1500);
+	assert_int_equal(kill(r.run->pid, SIGTERM), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	if (!strstr(r.run->talk, "does not answer") || strstr(r.run->talk, "no memory"))
+		fail_msg("no word of a broker that hangs: %s", r.run->talk);
+	expect_all_ports(&r, "8144");
+	stage_go(stage);
+	stage_join(stage);
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
 static void ends_with_its_broker(void **state)
 {
 	struct recording r;
@@ -1098,6 +1138,7 @@ static const struct plain list[] = {
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
 	{ "record/hung_broker_does_not_outlive_the_recorder", hung_broker_does_not_outlive_the_recorder },
 	{ "record/ends_beside_a_hung_broker", ends_beside_a_hung_broker },
+	{ "record/says_that_its_broker_hangs", says_that_its_broker_hangs },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
 	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
 	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },

@@ -2,19 +2,27 @@
 /* The recorder's side of the socket, and the fork. */
 #include "user/broker.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "user/broker_serve.h"
 #include "user/budget.h"
 #include "user/clock.h"
 #include "user/mem.h"
 
-#define PATIENCE_MS 30000	/* for an answer that is needed */
-#define PATIENCE_NAME_MS 100	/* for one that can be done without */
+#define PATIENCE_MS 10000	/* for an answer that is needed: nobody gives the service manager a sign of life meanwhile, */
+#define PATIENCE_SNAPSHOT_MS 20000	/* nor for a snapshot, of sockets by the million maybe */
+#define PATIENCE_SIGNAL_MS 2000	/* for a signal's having been sent: who sent it to us waits */
+#define PATIENCE_NAME_MS 100	/* for an answer that can be done without */
+#define PATIENCE_HURRY_MS 2000	/* for any, once a signal tells us to end */
+#define PATIENCE_END_MS 1000	/* for its end */
+#define SLICE_MS 100		/* between looks for a signal */
 #define PUMP_MS 10		/* while a snapshot is taken */
 #define BUDGET_NS 500000000	/* of questions for names at once; it fills up again, */
 #define BUDGET_SHARE 4		/* by one part in so many of the time that passes */
@@ -22,6 +30,7 @@
 struct broker {
 	pid_t pid;
 	int socket;
+	int lifeline;			/* a pipe's end: with it, closed by whatever, the kernel ends the broker */
 	uint32_t number;		/* of the last question */
 	const struct probe *probe;
 	struct budget budget;
@@ -67,16 +76,49 @@ static int receive(struct broker *b)
 	return 0;
 }
 
-/* Until the next answer to the last question; those to questions given up are passed over. pump: NULL, or called meanwhile. */
+/* Told to end: the signal is blocked, and waits until the loop reads it, once this question is done. */
+static bool is_hurried(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+}
+
+/* A machine that sleeps is not waited for: this clock stands still meanwhile. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* When patience ends. */
+struct deadline {
+	int64_t at_ms;
+	bool hurried;
+};
+
+static int left_ms(struct deadline *d)
+{
+	int64_t now = now_ms(), hurry = now + PATIENCE_HURRY_MS;
+
+	if (!d->hurried && is_hurried()) {
+		d->hurried = true;
+		d->at_ms = hurry < d->at_ms ? hurry : d->at_ms;
+	}
+	return now < d->at_ms ? (int)(d->at_ms - now) : 0;
+}
+
+/* Until the next answer to the last question; those to questions given up are passed over. taker: NULL, or pumps meanwhile. */
 static int await(struct broker *b, int patience_ms, const struct view_taker *taker)
 {
-	uint64_t end = now_boottime() + (uint64_t)patience_ms * 1000000;
+	struct deadline deadline = { .at_ms = now_ms() + patience_ms };
 	struct pollfd fd = { .fd = b->socket, .events = POLLIN };
+	int slice = taker ? PUMP_MS : SLICE_MS;
 
 	for (;;) {
-		uint64_t now = now_boottime();
-		int left = now < end ? (int)((end - now) / 1000000) + 1 : 0;
-		int r = receive(b);
+		int r = receive(b), left;
 
 		if (!r && b->answer.number == b->number)
 			return 0;
@@ -84,9 +126,10 @@ static int await(struct broker *b, int patience_ms, const struct view_taker *tak
 			return r;
 		if (!r)
 			continue;
-		if (!left && !taker)
+		left = left_ms(&deadline);
+		if (!left)
 			return -ETIMEDOUT;
-		poll(&fd, 1, taker ? PUMP_MS : left);
+		poll(&fd, 1, left < slice ? left : slice);
 		r = taker ? taker->pump(taker->arg) : 0;
 		if (r)
 			return r;
@@ -174,7 +217,7 @@ static int snapshot(void *arg, const struct view_taker *taker)
 	int r = put(b, BROKER_SNAPSHOT, 0);
 
 	if (!r)
-		r = await(b, PATIENCE_MS, taker);
+		r = await(b, PATIENCE_SNAPSHOT_MS, taker);
 	if (!r)
 		r = b->answer.error;
 	return r ? r : fetch_rows(b, taker);
@@ -229,7 +272,7 @@ static int send_signal(void *arg, int sig)
 	struct broker *b = arg;
 
 	b->question.signal = (uint64_t)sig;
-	return ask(b, BROKER_SIGNAL, 0, PATIENCE_MS);
+	return ask(b, BROKER_SIGNAL, 0, PATIENCE_SIGNAL_MS);
 }
 
 static int fd_of(void *arg)
@@ -341,10 +384,21 @@ bool broker_left(struct broker *b, char *out, size_t size)
 
 /* ---- beginning and end ---- */
 
-static void become_broker(const struct broker_options *o, int socket) __attribute__((noreturn));
+static void become_broker(const struct broker_options *o, int socket, int lifeline) __attribute__((noreturn));
+
+/*
+ * SIGKILL once nobody holds the other end of the pipe: also to a broker that is stopped or hangs, which sees no end of its
+ * socket. The signal of a parent's death (PR_SET_PDEATHSIG) does not come: the recorder may not send one to root.
+ */
+static void tie_to(int lifeline)
+{
+	if (fcntl(lifeline, F_SETOWN, getpid()) < 0 || fcntl(lifeline, F_SETSIG, SIGKILL) < 0 ||
+	    fcntl(lifeline, F_SETFL, O_ASYNC) < 0)
+		_exit(1);
+}
 
 /* Its first message says how it came up. */
-static void become_broker(const struct broker_options *o, int socket)
+static void become_broker(const struct broker_options *o, int socket, int lifeline)
 {
 	struct broker_serve serve = {
 		.socket = socket, .probe = o->probe, .filter = o->filter, .dbfile = o->dbfile,
@@ -354,6 +408,7 @@ static void become_broker(const struct broker_options *o, int socket)
 
 	if (!first)
 		_exit(1);
+	tie_to(lifeline);
 	if (o->command)
 		serve.command = (int)syscall(SYS_pidfd_open, o->command, 0);
 	first->error = privilege_keep_some(o->command, first->text, sizeof(first->text));
@@ -364,18 +419,25 @@ static void become_broker(const struct broker_options *o, int socket)
 
 static int fork_broker(struct broker *b, const struct broker_options *options)
 {
-	int ends[2];
+	_cleanup_close_ int socket = -1, lifeline = -1;
+	int ends[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	b->pid = fork();
-	if (!b->pid) {
-		close(ends[0]);
-		become_broker(options, ends[1]);
-	}
-	close(ends[1]);
 	b->socket = ends[0];
-	return b->pid < 0 ? -errno : 0;
+	socket = ends[1];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	lifeline = ends[0];
+	b->lifeline = ends[1];
+	b->pid = fork();
+	r = b->pid < 0 ? -errno : 0;
+	if (!b->pid) {
+		close(b->socket);
+		close(b->lifeline);
+		become_broker(options, socket, lifeline);
+	}
+	return r;
 }
 
 int broker_start(const struct broker_options *options, struct broker **out, char *why, size_t why_size)
@@ -385,7 +447,7 @@ int broker_start(const struct broker_options *options, struct broker **out, char
 
 	if (!b)
 		return -ENOMEM;
-	b->socket = -1;
+	b->socket = b->lifeline = -1;
 	b->files = STORE_FILES_INIT;
 	b->probe = options->probe;
 	b->budget = (struct budget){
@@ -405,6 +467,18 @@ int broker_start(const struct broker_options *options, struct broker **out, char
 	return r;
 }
 
+static bool has_ended(pid_t pid, int patience_ms)
+{
+	struct timespec wait = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < patience_ms; i++) {
+		if (waitpid(pid, NULL, WNOHANG))
+			return true;
+		nanosleep(&wait, NULL);
+	}
+	return false;
+}
+
 void broker_free(struct broker **broker)
 {
 	struct broker *b = *broker;
@@ -412,8 +486,11 @@ void broker_free(struct broker **broker)
 	if (!b)
 		return;
 	close_fd(&b->socket);
-	while (b->pid > 0 && waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (b->pid > 0 && !has_ended(b->pid, PATIENCE_END_MS)) {
+		close_fd(&b->lifeline);
+		has_ended(b->pid, PATIENCE_END_MS);
+	}
+	close_fd(&b->lifeline);
 	store_files_close(&b->files);
 	pw_free(b);
 	*broker = NULL;

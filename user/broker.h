@@ -27,7 +27,7 @@ struct broker;
 
 /* Forks it. To be called by a process of one thread. 0, or -errno with why. */
 int broker_start(const struct broker_options *options, struct broker **out, char *why, size_t why_size);
-/* Ends it and waits for that. */
+/* Ends it and waits for that: not for long, where it hangs. */
 void broker_free(struct broker **broker);
 
 pid_t broker_pid(const struct broker *broker);

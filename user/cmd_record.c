@@ -277,9 +277,11 @@ static int start_broker(struct recorder *r, const struct run_attached *attached,
 static int on_attached(void *arg, struct run_attached *attached, char *why, size_t size)
 {
 	struct recorder *r = arg;
-	int e = start_broker(r, attached, why, size);
+	int e = privilege_let_go(why, size);
 
 	r->refused = true;
+	if (!e)
+		e = start_broker(r, attached, why, size);
 	if (e)
 		return e;
 	e = probe_let_go(attached->probe);
@@ -417,6 +419,10 @@ static int report(struct recorder *r, struct run_result *result, int e)
 	if (e == -EOWNERDEAD)
 		snprintf(result->why, sizeof(result->why), "its broker, process %d, is gone, and with it every hook: "
 			 "start portwake again", broker_pid(r->broker));
+	if (e == -ETIMEDOUT && r->broker)
+		snprintf(result->why, sizeof(result->why), "its broker, process %d, does not answer: see in "
+			 "/proc/%d/stack what it waits for, a mount that hangs maybe; then start portwake again",
+			 broker_pid(r->broker), broker_pid(r->broker));
 	return tracing_report(r->options, result, e);
 }
 

@@ -14,6 +14,9 @@
 #define SUFFIX_MAX 8
 #define LEFT_MAX 100		/* logs that were left behind, beside one database: -left, -left1, ... */
 
+/* The database, and what SQLite may keep beside it. */
+static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+
 static int complain(int error, char *why, size_t size, const char *path, const char *remedy)
 {
 	snprintf(why, size, "%s: %s%s", path, strerror(error), remedy);
@@ -59,7 +62,6 @@ static int read_image(const char *path, struct dbfile *file)
 
 static void remove_all(const char *dir, const char *path)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
 	char name[PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
@@ -70,17 +72,14 @@ static void remove_all(const char *dir, const char *path)
 }
 
 /* SQLite makes it where nobody else can reach, and follows no link of the recorder's. */
-static int make_image(struct dbfile *file, char *why, size_t size)
+static int make_image_in(const char *place, struct dbfile *file, char *why, size_t size)
 {
-	static const char *const places[] = { "/run/portwake-XXXXXX", "/tmp/portwake-XXXXXX" };
-	char dir[32] = "", path[64];
+	char dir[32], path[64];
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		snprintf(dir, sizeof(dir), "%s", places[i]);
-		if (mkdtemp(dir))
-			break;
-	}
+	snprintf(dir, sizeof(dir), "%s/portwake-XXXXXX", place);
+	if (!mkdtemp(dir))
+		return complain(errno, why, size, place, ", where an empty database is made first: have /run or /tmp take files");
 	snprintf(path, sizeof(path), "%s/history.db", dir);
 	r = store_create(path, why, size);
 	if (!r) {
@@ -89,6 +88,18 @@ static int make_image(struct dbfile *file, char *why, size_t size)
 			complain(-r, why, size, path, "");
 	}
 	remove_all(dir, path);
+	if (r)
+		dbfile_done(file);
+	return r;
+}
+
+static int make_image(struct dbfile *file, char *why, size_t size)
+{
+	static const char *const places[] = { "/run", "/tmp" };
+	int r = -ENOENT;
+
+	for (size_t i = 0; r && i < ARRAY_SIZE(places); i++)
+		r = make_image_in(places[i], file, why, size);
 	return r;
 }
 
@@ -299,22 +310,45 @@ static int keep_log(const struct dbfile *file, int dir)
 	return -EEXIST;
 }
 
-/* What a database that is gone has left behind would be taken for the new one's. An empty file is none yet. */
-static int remove_leftovers(const struct dbfile *file, int dir)
+/* An empty file is no database yet. */
+static bool has_database(const struct dbfile *file, int dir)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
 	char name[PATH_MAX + SUFFIX_MAX];
 	struct stat st;
-	int r;
 
 	name_of(file, "", name);
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
-		if (errno != ENOENT)
-			return 0;
-	} else if (!is_empty(file, &st)) {
-		return 0;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) ? errno != ENOENT : !is_empty(file, &st);
+}
+
+/* Somebody else's is neither removed nor kept as ours: it may be there because root would do either. */
+static int check_leftovers(const struct dbfile *file, int dir, char *why, size_t size)
+{
+	char name[PATH_MAX + SUFFIX_MAX];
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		name_of(file, suffixes[i], name);
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) || st.st_uid == file->user.uid || st.st_uid == geteuid())
+			continue;
+		snprintf(why, size, "%s%s belongs to user %u, and would be taken for a part of the database: move it away, "
+			 "or give another --db", file->path, suffixes[i], st.st_uid);
+		return -EPERM;
 	}
+	return 0;
+}
+
+/* What a database that is gone has left behind would be taken for the new one's. */
+static int remove_leftovers(const struct dbfile *file, int dir, char *why, size_t size)
+{
+	char name[PATH_MAX + SUFFIX_MAX];
+	int r = check_leftovers(file, dir, why, size);
+
+	if (r)
+		return r;
 	r = keep_log(file, dir);
+	if (r)
+		snprintf(why, size, "%s-wal, left by a database that was moved, cannot be kept as %s-left: %s: move it "
+			 "beside that database, or remove it", file->path, file->path, strerror(-r));
 	for (size_t i = 0; !r && i < ARRAY_SIZE(suffixes); i++) {
 		name_of(file, suffixes[i], name);
 		unlinkat(dir, name, 0);
@@ -349,12 +383,9 @@ int dbfile_open(const struct dbfile *file, struct store_files *out, char *why, s
 
 	if (dir < 0)
 		return complain(-dir, why, why_size, file->path, remedy_of(-dir));
-	r = remove_leftovers(file, dir);
-	if (r) {
-		snprintf(why, why_size, "%s-wal, left by a database that was moved, cannot be kept as %s-left: %s: move it "
-			 "beside that database, or remove it", file->path, file->path, strerror(-r));
+	r = has_database(file, dir) ? 0 : remove_leftovers(file, dir, why, why_size);
+	if (r)
 		return r;
-	}
 	r = open_one(file, dir, "", &files.db, why, why_size);
 	if (!r)
 		r = open_one(file, dir, "-wal", &files.wal, why, why_size);

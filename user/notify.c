@@ -49,6 +49,14 @@ void notify_close(struct notify *notify)
 	close_fd(&notify->fd);
 }
 
+/* In front of a character, not in it: what is no UTF-8 is not shown. */
+static size_t cut(const char *text, size_t length)
+{
+	while (length && ((unsigned char)text[length] & 0xc0) == 0x80)
+		length--;
+	return length;
+}
+
 void notify_send(const struct notify *notify, const char *fmt, ...)
 {
 	char text[512];
@@ -60,6 +68,7 @@ void notify_send(const struct notify *notify, const char *fmt, ...)
 	va_start(args, fmt);
 	length = vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (length > 0 && (size_t)length < sizeof(text))
-		send(notify->fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (length > 0)
+		send(notify->fd, text, (size_t)length < sizeof(text) ? (size_t)length : cut(text, sizeof(text) - 2),
+		     MSG_DONTWAIT | MSG_NOSIGNAL);
 }

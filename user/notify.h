@@ -18,7 +18,7 @@ struct notify {
 int notify_open(struct notify *notify, const char *address, const char *watchdog);
 void notify_close(struct notify *notify);
 
-/* "READY=1", "STATUS=...": best effort, and never waits. */
+/* "READY=1", "STATUS=...": best effort, and never waits. What is too long is cut: words for people are to come last. */
 void notify_send(const struct notify *notify, const char *fmt, ...) _printf_(2, 3);
 
 #define _cleanup_notify_ _cleanup_(notify_close)

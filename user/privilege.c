@@ -89,6 +89,36 @@ int privilege_user(struct privilege_user *out, bool *made, char *why, size_t why
 	return -EINVAL;
 }
 
+/* ---- descriptors ---- */
+
+/* Each of our own is closed by an exec: what is not came over one. */
+static int close_inherited(void)
+{
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	if (!fds)
+		return -errno;
+	while ((entry = readdir(fds))) {
+		int fd = atoi(entry->d_name), flags = fcntl(fd, F_GETFD);
+
+		if (fd > STDERR_FILENO && flags >= 0 && !(flags & FD_CLOEXEC))
+			close(fd);
+	}
+	return 0;
+}
+
+int privilege_let_go(char *why, size_t why_size)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+		return failed("/dev/null", errno, why, why_size);
+	r = close_inherited();
+	return r ? failed("/proc/self/fd", -r, why, why_size) : 0;
+}
+
 /* ---- capabilities ---- */
 
 /* Empties the bounding set but for these: what an execve() could give back. */
@@ -149,8 +179,9 @@ static const int calls_common[] = {
 /* Of the recorder: its loop, and what SQLite does to a file. */
 static const int calls_record[] = {
 	SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(rt_sigtimedwait),
-	SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
-	SCMP_SYS(fallocate), SCMP_SYS(flock), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(statfs),
+	SCMP_SYS(rt_sigpending), SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(flock), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+	SCMP_SYS(statfs),
 };
 
 /* Of the broker: other namespaces, BPF objects, cgroups by their id, the database's files. */

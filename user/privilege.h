@@ -25,6 +25,12 @@ struct privilege_user {
 int privilege_user(struct privilege_user *out, bool *made, char *why, size_t why_size);
 
 /*
+ * What whoever started the program had open, and left to it: all from 3 on, and stdin, which is /dev/null then. The program's
+ * own are known by O_CLOEXEC. 0, or -errno with why.
+ */
+int privilege_let_go(char *why, size_t why_size);
+
+/*
  * All of it: becomes that user with no supplementary group, no capability in any set nor to be had again, not to be
  * traced or dumped, no system call but those that recording takes: any other returns EPERM. 0, or -errno with why.
  */

@@ -26,7 +26,7 @@
 #define LOOK_ALL_TICKS 1200		/* and all of them */
 #define BATCH_BYTES 524288		/* of a ring, that one probe_consume() empties at least: 16384 of the smallest records */
 #define MMAP_THRESHOLD 131072
-#define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it */
+#define COMMAND_WAITS 100		/* of 20 ms each, between telling the command to end and making it, and after */
 #define FLUSH_CHANGES 1024		/* changes after which the sink is flushed, within a batch too */
 #define REST_FACTOR 5			/* after a snapshot, none for so many times its own length */
 #define GAP_MAX_NS 1000000000ULL	/* a loss that goes on is told in pieces of this length */
@@ -212,18 +212,22 @@ static int take_snapshot(struct run *run)
 	return r ? r : run->broken;
 }
 
-/* Tells the gap, then looks at the world anew: what was released in it ends as unknown. */
-static int close_gap(struct run *run, uint64_t now)
+static void tell_gap(struct run *run, uint64_t now)
 {
 	struct gap gap = run->gap;
 	struct change change = { .what = WHAT_GAP, .time = now, .gap = &gap, .exact = true };
-	int r;
 
 	gap.until = now;
 	run->gap = (struct gap){ 0 };
 	run->clean_at = now;
 	on_change(run, &change);
-	r = take_snapshot(run);
+}
+
+/* At the world, after a gap: what was released in it ends as unknown. */
+static int look_anew(struct run *run)
+{
+	int r = take_snapshot(run);
+
 	return r ? r : merge_look(&run->merge, MERGE_ALL, true);
 }
 
@@ -236,7 +240,9 @@ static int watch_losses(struct run *run, bool ending)
 		return 0;
 	if (!ending && ((rising && now - run->gap.since < GAP_MAX_NS) || now - run->gap_closed < REST_FACTOR * run->snapshot_ns))
 		return 0;
-	r = close_gap(run, now);
+	tell_gap(run, now);
+	/* Who does not even say how much was lost is not waited for. */
+	r = rising < 0 ? rising : look_anew(run);
 	if (rising < 0)
 		run->clean_at = sure;
 	run->gap_closed = now_boottime();
@@ -365,7 +371,7 @@ static int loop(struct run *run)
 	end = now_boottime();
 	run->result->elapsed_ns = end - run->ready_at;
 	/* What the ring has is told, also when no more will come. */
-	if (!r || r == -EOWNERDEAD) {
+	if (!r || r == -EOWNERDEAD || r == -ETIMEDOUT) {
 		int rest = consume(run);
 
 		r = r ? r : rest;
@@ -490,24 +496,30 @@ static int begin(struct run *run)
 	return r;
 }
 
-/* We end first: the command is told to, then made to, as timeout(1) does. */
+/* We end first: the command is told to, then made to, as timeout(1) does. Without whom signals go by, it cannot be. */
 static void end_command(struct run *run)
 {
 	struct timespec wait = { .tv_nsec = 20000000 };
 	bool begun = run->child.gate < 0;
+	int failed = 0;
 
-	for (int i = 0; run->child.pid > 0; i++) {
-		if (i == 0 || i == COMMAND_WAITS)
-			signal_command(run, begun && i == 0 ? SIGTERM : SIGKILL);
+	/* One that has not begun ends by itself, once nobody has that pipe's end. */
+	close_fd(&run->child.gate);
+	for (int i = 0; run->child.pid > 0 && !failed && i < 2 * COMMAND_WAITS; i++) {
+		if (i == 0 && begun)
+			signal_command(run, SIGTERM);
+		else if (i == 0 || i == COMMAND_WAITS)
+			failed = signal_command(run, SIGKILL);
 		nanosleep(&wait, NULL);
 		reap(run);
 	}
+	if (run->child.pid > 0 && begun)
+		log_warn("%s, process %d, could not be ended: it runs on", run->options->command[0], run->child.pid);
 }
 
 static void end(struct run *run)
 {
 	end_command(run);
-	close_fd(&run->child.gate);
 	denials_free(&run->denials);
 	tracker_free(&run->tracker);
 	probe_free(&run->probe);

@@ -507,9 +507,11 @@ int store_open(const struct store_options *options, struct store **out, char *wh
 		return r;
 	}
 	r = begin_session(store, options, why, why_size);
-	if (!r)
-		*out = TAKE_PTR(store);
-	return r;
+	if (r)
+		return r;
+	why[0] = '\0';
+	*out = TAKE_PTR(store);
+	return 0;
 }
 
 int store_create(const char *path, char *why, size_t why_size)

@@ -45,8 +45,8 @@ struct store;
 int store_create(const char *path, char *why, size_t why_size);
 
 /*
- * Begins a session. 0, or -errno with one line in why[]: -EBUSY another recorder writes to it, -EBADMSG damaged or none of
- * ours, -EPROTONOSUPPORT of a newer portwake, ... Begins a thread.
+ * Begins a session, and a thread. 0 with why[] empty, or -errno with one line in it: -EBUSY another recorder writes to it,
+ * -EBADMSG damaged or none of ours, -EPROTONOSUPPORT of a newer portwake, ...
  */
 int store_open(const struct store_options *options, struct store **out, char *why, size_t why_size);
 

@@ -302,6 +302,7 @@ int store_queue_open(const struct writer_options *options, struct store_queue **
 		free_queue(q);
 		return r;
 	}
+	why[0] = '\0';
 	*out = q;
 	return 0;
 }

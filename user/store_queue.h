@@ -12,7 +12,7 @@
 
 struct store_queue;
 
-/* As writer_open(), with a thread. */
+/* As writer_open(), with a thread. Where it succeeds, why[] is empty. */
 int store_queue_open(const struct writer_options *options, struct store_queue **out, struct writer_start *start, char *why,
 		     size_t why_size);
 

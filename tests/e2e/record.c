@@ -61,8 +61,8 @@ static bool is_ready(void *arg)
 	return run->out < 0 || run_has(run, KIND_READY);
 }
 
-/* The first of its children that lives. */
-static pid_t child_of(pid_t pid)
+/* The first of its children that lives, but for that one. */
+static pid_t other_child_of(pid_t pid, pid_t but)
 {
 	char path[64];
 	int child = 0;
@@ -71,10 +71,17 @@ static pid_t child_of(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
 	file = fopen(path, "re");
 	assert_non_null(file);
-	if (fscanf(file, "%d", &child) != 1)
-		child = 0;
+	do {
+		if (fscanf(file, "%d", &child) != 1)
+			child = 0;
+	} while (child && child == but);
 	fclose(file);
 	return child;
+}
+
+static pid_t child_of(pid_t pid)
+{
+	return other_child_of(pid, 0);
 }
 
 static void start(struct recording *r, const char *const *more, const struct run_options *options)
@@ -258,6 +265,47 @@ static void recorder_is_powerless(void **state)
 	assert_status(r.broker, "NoNewPrivs", "1");
 	assert_status(r.broker, "Seccomp", "2");
 	end(&r, 0);
+}
+
+#define LEFT_FD 8
+
+/* As a shell does by `exec 8<FILE`, and by <FILE. */
+static void leave_open(void *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	/* It may be that very number. */
+	if (dup2(fd, STDIN_FILENO) < 0 || dup2(STDIN_FILENO, LEFT_FD) < 0)
+		_exit(99);
+}
+
+static void assert_stdin_is_null(pid_t pid)
+{
+	char path[64], link[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", pid);
+	assert_true(readlink(path, link, sizeof(link) - 1) > 0);
+	assert_string_equal(link, "/dev/null");
+}
+
+/* But the command, to which it was left. */
+static void keeps_nothing_that_was_left_open(void **state)
+{
+	char secret[] = "/etc/passwd";
+	struct recording r;
+	pid_t command;
+
+	(void)state;
+	make_dir(&r);
+	start(&r, ARGS("--", "/bin/sleep", "1000"), &(struct run_options){ .before_exec = leave_open, .arg = secret });
+	command = r.broker;
+	r.broker = other_child_of(r.run->pid, command);
+	assert_int_equal(count_links(command, secret), 2);
+	assert_int_equal(count_links(r.run->pid, secret), 0);
+	assert_int_equal(count_links(r.broker, secret), 0);
+	assert_stdin_is_null(r.run->pid);
+	assert_stdin_is_null(r.broker);
+	end(&r, 128 + SIGTERM);
 }
 
 /* ---- what it sees without privilege ---- */
@@ -721,6 +769,77 @@ static void nothing_outlives_the_recorder(void **state)
 	remove_dir(&r);
 }
 
+/* Stopped, it sees no end of its socket. */
+static void hung_broker_does_not_outlive_the_recorder(void **state)
+{
+	struct recording r;
+
+	(void)state;
+	begin(&r, NULL);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	assert_int_equal(kill(r.run->pid, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 128 + SIGKILL);
+	assert_true(run_until(is_gone, &r.broker, WITHIN));
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
+/* Nor is it waited for: the manager may be told that something is amiss, but not have to kill. */
+static void ends_beside_a_hung_broker(void **state)
+{
+	struct recording r;
+
+	(void)state;
+	begin(&r, NULL);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	assert_int_equal(kill(r.run->pid, SIGTERM), 0);
+	assert_true(run_wait(r.run, WITHIN) >= 0);
+	assert_true(strstr(r.run->talk, "written to"));
+	assert_true(run_until(is_gone, &r.broker, WITHIN));
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
+#define WAITS_PORT 8144
+
+/* A TIME_WAIT's end has no hook on each rung: it is looked at every second. */
+static void time_wait(struct work *w)
+{
+	struct wsock s = ws_open_as(w, FAM_V4, IPPROTO_TCP);
+
+	work_step(w);
+	ws_bind(&s, WAITS_PORT);
+	ws_connect_ok(&s, WAITS_PORT);
+	ws_close_waits(&s);
+	work_step(w);
+}
+
+/* In the middle of a question that it cannot go on without. */
+static void says_that_its_broker_hangs(void **state)
+{
+	struct stage *stage = stage_new("a question to a broker that hangs");
+	struct recording r;
+
+	(void)state;
+	stage_start(stage, time_wait);
+	stage_await_step(stage);
+	begin(&r, ARGS("--netns", stage->inode));
+	stage_go(stage);
+	stage_await_step(stage);
+	run_sleep(300);
+	assert_int_equal(kill(r.broker, SIGSTOP), 0);
+	run_sleep(1500);
+	assert_int_equal(kill(r.run->pid, SIGTERM), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	if (!strstr(r.run->talk, "does not answer") || strstr(r.run->talk, "no memory"))
+		fail_msg("no word of a broker that hangs: %s", r.run->talk);
+	expect_all_ports(&r, "8144");
+	stage_go(stage);
+	stage_join(stage);
+	run_free(&r.run);
+	remove_dir(&r);
+}
+
 static void ends_with_its_broker(void **state)
 {
 	struct recording r;
@@ -807,6 +926,36 @@ static void command_is_ended(void **state)
 	make_dir(&r);
 	start(&r, ARGS("--", "/bin/sleep", "1000"), &(struct run_options){ 0 });
 	end(&r, 128 + SIGTERM);
+}
+
+static bool is_told_of_broker(void *arg)
+{
+	const struct run *run = arg;
+
+	return strstr(run->talk, "is gone, and with it every hook");
+}
+
+/* Nobody is left that may end it. */
+static void command_outlives_the_broker(void **state)
+{
+	char words[40];
+	pid_t command, broker;
+	struct recording r;
+
+	(void)state;
+	make_dir(&r);
+	start(&r, ARGS("--", "/bin/sleep", "1000"), &(struct run_options){ 0 });
+	command = r.broker;
+	broker = other_child_of(r.run->pid, command);
+	assert_int_equal(kill(broker, SIGKILL), 0);
+	snprintf(words, sizeof(words), "process %d, could not be ended", command);
+	if (!run_until(is_told_of_broker, r.run, WITHIN) || !strstr(r.run->talk, words))
+		fail_msg("no word of command %d and broker %d: %s", command, broker, r.run->talk);
+	/* It has our stderr: that ends with it. */
+	assert_int_equal(kill(command, SIGKILL), 0);
+	assert_int_equal(run_wait(r.run, WITHIN), 1);
+	run_free(&r.run);
+	remove_dir(&r);
 }
 
 /* ---- a service manager ---- */
@@ -978,6 +1127,7 @@ static void takes_root(void **state)
 
 static const struct plain list[] = {
 	{ "record/recorder_is_powerless", recorder_is_powerless },
+	{ "record/keeps_nothing_that_was_left_open", keeps_nothing_that_was_left_open },
 	{ "record/sees_without_privilege", sees_without_privilege },
 	{ "record/explains_without_privilege", explains_without_privilege },
 	{ "record/files_are_the_users", files_are_the_users },
@@ -986,11 +1136,15 @@ static const struct plain list[] = {
 	{ "record/log_that_a_reader_holds_is_kept", log_that_a_reader_holds_is_kept },
 	{ "record/log_of_a_recorder_that_was_killed_is_kept", log_of_a_recorder_that_was_killed_is_kept },
 	{ "record/nothing_outlives_the_recorder", nothing_outlives_the_recorder },
+	{ "record/hung_broker_does_not_outlive_the_recorder", hung_broker_does_not_outlive_the_recorder },
+	{ "record/ends_beside_a_hung_broker", ends_beside_a_hung_broker },
+	{ "record/says_that_its_broker_hangs", says_that_its_broker_hangs },
 	{ "record/ends_with_its_broker", ends_with_its_broker },
 	{ "record/young_ones_outlive_the_broker", young_ones_outlive_the_broker },
 	{ "record/hung_broker_stops_no_writing", hung_broker_stops_no_writing },
 	{ "record/command_ends_it", command_ends_it },
 	{ "record/command_is_ended", command_is_ended },
+	{ "record/command_outlives_the_broker", command_outlives_the_broker },
 	{ "record/tells_its_manager", tells_its_manager },
 	{ "record/bad_usage", bad_usage },
 	{ "record/strange_files", strange_files },

@@ -86,6 +86,8 @@ static inline void open_with(const struct store_options *options)
 	r = store_open(options, &store, why, sizeof(why));
 	if (r)
 		fail_msg("%s", why);
+	/* Or a later failure would be told with these words. */
+	assert_string_equal(why, "");
 }
 
 static inline void say(struct change change)

@@ -3,7 +3,11 @@
 #include "user/dbfile.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/unit.h"
@@ -287,6 +291,72 @@ static void others_files_are_refused(void **state)
 	done(place);
 }
 
+/* Where the database is missing they are not removed as what it has left behind. */
+static void others_leftovers_are_refused(void **state)
+{
+	static const char *const suffixes[] = { "-wal", "-shm", "-journal" };
+	struct place *place;
+	char path[128];
+
+	(void)state;
+	if (geteuid())
+		skip();
+	place = fresh();
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		suffixed(place, suffixes[i], path);
+		write_text(path, "of another");
+		assert_int_equal(chown(path, 65534, 65534), 0);
+		refuse(place, -EPERM, "belongs to user 65534");
+		assert_text(path, "of another");
+		assert_int_equal(access(place->path, F_OK), -1);
+		/* Root's own goes. */
+		assert_int_equal(chown(path, 0, 0), 0);
+		reopen(place);
+		assert_int_equal(unlink(place->path), 0);
+	}
+	done(place);
+}
+
+/* In a child with mounts of its own, /run and /tmp as the options say: what dbfile_init() returns. */
+static int init_with(const char *run, unsigned long run_flags, unsigned long tmp_flags, char *why)
+{
+	struct privilege_user user = { 0 };
+	struct dbfile file;
+	int status, r;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("tmpfs", "/run", "tmpfs", run_flags, run) || mount("tmpfs", "/tmp", "tmpfs", tmp_flags, NULL))
+			_exit(255);
+		r = dbfile_init(&file, "/dev/history.db", &user, why, 512);
+		_exit(!r && !file.image_size ? 254 : -r);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void image_is_made_where_there_is_room(void **state)
+{
+	char *why;
+	int r;
+
+	(void)state;
+	if (geteuid())
+		skip();
+	why = mmap(NULL, 512, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(why != MAP_FAILED);
+	r = init_with("size=4k", 0, 0, why);
+	if (r == 255)
+		skip();
+	assert_int_equal(r, 0);
+	assert_int_equal(init_with(NULL, MS_RDONLY, 0, why), 0);
+	assert_int_equal(init_with(NULL, MS_RDONLY, MS_RDONLY, why), EROFS);
+	assert_non_null(strstr(why, "/tmp: Read-only file system"));
+	munmap(why, 512);
+}
+
 static void strange_paths(void **state)
 {
 	static const char *const paths[] = { "/", "/tmp/", "/tmp/..", ".", "", "/nowhere/at/all/history.db" };
@@ -315,6 +385,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(links_are_not_followed),
 	cmocka_unit_test(links_above_are_not_followed),
 	cmocka_unit_test(others_files_are_refused),
+	cmocka_unit_test(others_leftovers_are_refused),
+	cmocka_unit_test(image_is_made_where_there_is_room),
 	cmocka_unit_test(strange_paths),
 };
 

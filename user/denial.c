@@ -40,6 +40,7 @@ struct gather {
 	struct pw_look looks[CANDIDATES];
 	size_t count;
 	size_t total;			/* those that found no room counted too */
+	bool may;			/* it is within the budget: what is begun is finished */
 };
 
 static bool same_addr(const struct event_addr *a, const struct event_addr *b)
@@ -227,7 +228,7 @@ static void gather_conflict(struct gather *g)
 	uint64_t now = now_boottime();
 
 	gather_port(g);
-	if ((g->count && !lacks_time(g)) || !budget_allows(&d->budget, now))
+	if ((g->count && !lacks_time(g)) || !g->may)
 		return;
 	dump_port(g);
 	spend(d, now);
@@ -358,7 +359,7 @@ static void gather_usage(struct gather *g, const struct range *range, struct usa
 	uint64_t now = now_boottime();
 
 	*out = (struct usage){ .low = range->low, .high = range->high };
-	if (!range->known || !budget_allows(&d->budget, now))
+	if (!range->known || !g->may)
 		return;
 	out->known = true;
 	out->size = range_size(range);
@@ -384,12 +385,11 @@ static void gather_usage(struct gather *g, const struct range *range, struct usa
  * Of a range used up, as it is now. What could not be read is believed for as long. Beyond the budget one is read each
  * RANGE_NS, and that of another namespace is not known until then.
  */
-static const struct range *range_of(struct denials *d, const struct event *denied)
+static const struct range *range_of(struct denials *d, const struct event *denied, bool may)
 {
 	static const struct range unknown;
 	uint64_t now = now_boottime();
 	bool fresh = now - d->range_at < RANGE_NS, same = d->range_netns == denied->netns;
-	bool may = budget_allows(&d->budget, now);
 	const struct view *view = &d->options.view;
 
 	if (fresh && same && (!may || explain_cause(denied, &d->range) != DENIAL_EXHAUSTED))
@@ -431,7 +431,7 @@ static int take_rivals(struct explanation *e, struct gather *g)
 }
 
 /* The processes of sockets from a dump. */
-static void find_owners(struct denials *d, struct explanation *e)
+static void find_owners(struct denials *d, struct explanation *e, bool may)
 {
 	uint32_t inodes[RIVALS_MAX] = { 0 }, any = 0;
 	struct event_process found[RIVALS_MAX];
@@ -440,7 +440,7 @@ static void find_owners(struct denials *d, struct explanation *e)
 
 	for (size_t i = 0; i < e->rival_count; i++)
 		any |= inodes[i] = e->rivals[i].owner ? 0 : e->rivals[i].inode;
-	if (!any || !budget_allows(&d->budget, now))
+	if (!any || !may)
 		return;
 	view->ops->find(view->arg, inodes, e->rival_count, found);
 	for (size_t i = 0; i < e->rival_count; i++)
@@ -491,13 +491,14 @@ static struct explanation *explain_anew(struct denials *d, const struct event *d
 {
 	_cleanup_free_ struct gather *g = calloc(1, sizeof(*g));
 	struct explanation *e = pw_calloc(1, sizeof(*e));
-	const struct range *range = range_of(d, denied);
+	bool may = budget_allows(&d->budget, now_boottime());
+	const struct range *range = range_of(d, denied, may);
 
 	if (!g || !e) {
 		pw_free(e);
 		return NULL;
 	}
-	*g = (struct gather){ .denials = d, .denied = denied };
+	*g = (struct gather){ .denials = d, .denied = denied, .may = may };
 	*e = (struct explanation){ .refs = 1, .cause = explain_cause(denied, range), .put = on_put,
 				   .end = on_end, .arg = d };
 	d->refs++;
@@ -511,7 +512,7 @@ static struct explanation *explain_anew(struct denials *d, const struct event *d
 		explanation_put(e);
 		return NULL;
 	}
-	find_owners(d, e);
+	find_owners(d, e, may);
 	return e;
 }
 

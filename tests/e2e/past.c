@@ -189,15 +189,20 @@ static json_t *rows_at(const struct past *p, uint16_t port, int64_t time)
 	return rows;
 }
 
-static bool has_blind(const json_t *rows)
+static bool has_event(const json_t *rows, const char *event)
 {
 	size_t i;
 	const json_t *row;
 
 	json_array_foreach(rows, i, row)
-		if (!strcmp(str(row, "event"), "blind"))
+		if (!strcmp(str(row, "event"), event))
 			return true;
 	return false;
+}
+
+static bool has_blind(const json_t *rows)
+{
+	return has_event(rows, "blind");
 }
 
 struct asked {
@@ -689,7 +694,7 @@ static void denied_calls(void **state)
 	tear_down(&p);
 }
 
-/* Of one namespace: clean where the holder was found, or where that one was asked for; else nobody knows of the others. */
+/* Of one namespace: that is told where nobody was found and no other was asked for; of another nobody knows. */
 static void one_namespace(void **state)
 {
 	struct past p = set_up();
@@ -704,11 +709,13 @@ static void one_namespace(void **state)
 	(void)instant((took->t1 + gave->t0) / 2, at);
 	rows = rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "7821/tcp")));
 	assert_int_equal(json_array_size(holders_in(rows)), 1);
-	assert_false(has_blind(rows));
+	assert_false(has_blind(rows) || has_event(rows, "scope"));
 	rows = rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "7829/tcp")));
 	assert_int_equal(json_array_size(holders_in(rows)), 0);
-	assert_true(has_blind(rows));
-	assert_false(has_blind(rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "--netns", p.stage->inode, "7829/tcp")))));
+	assert_true(has_event(rows, "scope") && !has_blind(rows));
+	rows = rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "--netns", p.stage->inode, "7829/tcp")));
+	assert_false(has_blind(rows) || has_event(rows, "scope"));
+	assert_true(has_blind(rows_of(ask(ARGS("--json", "--db", p.db, "--at", at, "--netns", "1", "7829/tcp")))));
 	tear_down(&p);
 }
 

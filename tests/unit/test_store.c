@@ -443,7 +443,7 @@ static void killed_at_any_moment(void **state)
 		child = fork();
 		if (!child)
 			churn_for_ever(1 + (uint64_t)i * 10000000, released);
-		let_it_release(released, unit_random(&random) % 40000);
+		let_it_release(released, unit_random(&random) % 16000);
 		usleep((useconds_t)(unit_random(&random) % 5000));
 		kill(child, SIGKILL);
 		assert_int_equal(waitpid(child, NULL, 0), child);

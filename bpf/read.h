@@ -205,9 +205,14 @@ static __always_inline void read_comm(char to[PW_COMM], const struct task_struct
 }
 
 /* Tells a process and its exec from others of its pid. */
+static __always_inline __u64 mark_of(__u64 start, __u32 exec_id)
+{
+	return start ^ (__u64)exec_id << 40;
+}
+
 static __always_inline __u64 process_mark(struct task_struct *task)
 {
-	return leader_of(task)->start_boottime ^ (__u64)task->self_exec_id << 40;
+	return mark_of(leader_of(task)->start_boottime, task->self_exec_id);
 }
 
 static __always_inline bool is_kernel_thread(const struct task_struct *task)

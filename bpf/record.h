@@ -93,7 +93,7 @@ __attribute__((noinline)) int fill_owner(struct pw_sock *record)
 	if (!record)
 		return 0;
 	fill_owner_of(record, current_task());
-	mark = record->start ^ (__u64)record->exec_id << 40;
+	mark = mark_of(record->start, record->exec_id);
 	slot = record->pid & (TOLD_SLOTS - 1);
 	told = bpf_map_lookup_elem(&told_last, &slot);
 	return !told || *told != mark;

@@ -35,6 +35,19 @@ static __always_inline bool late_port(const struct look *look)
 	return state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_LISTEN || look->flags & PW_F_LOCKED;
 }
 
+/* Is its port one to be told of late? Reads three fields; the rest is looked at only of a port that was never told. */
+static __always_inline bool is_unsaid(struct look *look, struct sock *sk, __u16 proto)
+{
+	look->cookie = read_cookie(sk);
+	look->port = read_held(sk, proto);
+	look->common.sk.skc_state = field(struct sock, sk, __sk_common.skc_state);
+	if (!look->port || by_owner() || already_said(look->cookie, look->port))
+		return false;
+	look_at(look, sk, proto, PW_HOW_NONE);
+	look->cookie = look->common.sk.skc_cookie.counter;
+	return late_port(look);
+}
+
 /*
  * The last descriptor of a socket is closed. A macro like observe(); sk_ is the
  * plain pointer, of an MPTCP socket its first subflow: then outer_ is
@@ -44,12 +57,7 @@ static __always_inline bool late_port(const struct look *look)
 	({                                                                                        \
 		struct look end_;                                                                 \
 		if (!accepted_in_passing(sk_, proto_)) {                                          \
-			end_.cookie = read_cookie(sk_);                                             \
-			end_.port = read_held(sk_, proto_);                                         \
-			end_.common.sk.skc_state = field(struct sock, sk_, __sk_common.skc_state);       \
-			if (end_.port && !by_owner() && !already_said(end_.cookie, end_.port) &&     \
-			    (look_at(&end_, sk_, proto_, PW_HOW_NONE),                              \
-			     end_.cookie = end_.common.sk.skc_cookie.counter, late_port(&end_))) {      \
+			if (is_unsaid(&end_, sk_, proto_)) {                                      \
 				end_.flags |= PW_F_LATE;                                          \
 				end_.stranger = !is_armed(sk_, end_.cookie);                      \
 				if (end_.cookie || outer_ == IPPROTO_TCP || proto_ != IPPROTO_TCP) \
